@@ -160,6 +160,12 @@ def download(release: str, onet_dir: Path) -> None:
             entries = {Path(e.filename).name: e for e in archive.infolist() if not e.is_dir()}
             if "Occupation Data.xlsx" not in entries:
                 raise InputError(f"{url}: holds no 'Occupation Data.xlsx', so it is not an O*NET Excel release")
+            strangers = sorted(name for name in WANTED_FILES - entries.keys() if (onet_dir / name).exists())
+            if strangers:  # the reader would take them for a part of this release
+                raise InputError(
+                    f"{onet_dir.resolve()} holds {', '.join(strangers)}, which release {release} does not have: "
+                    "move them away or give another --onet-dir"
+                )
             if archive.testzip() is not None:
                 raise InputError(f"{url}: the zip is damaged, please try again")
             for name in sorted(WANTED_FILES & entries.keys()):
@@ -283,15 +289,17 @@ def element_groups(ratings: pd.DataFrame, prefix: str, generic: list[str], group
     rows = rows[~pd.MultiIndex.from_frame(rows[["code", "element"]]).isin(pd.MultiIndex.from_frame(irrelevant))]
     by_element = rows.groupby("element").value
     rows = rows.assign(z=(rows.value - by_element.transform("mean")) / by_element.transform("std"))
-    rows = rows[(rows.value >= IMPORTANT) & (rows.z > 0)].sort_values(["code", "z", "element"], ascending=[True, False, True])
+    rows = rows[(rows.value >= IMPORTANT) & (rows.z > 0)].sort_values(
+        ["code", "z", "element"], ascending=[True, False, True]
+    )
 
     samples = []
     for code, elements in rows.groupby("code").element:
         names = elements.tolist()[:DISTINCTIVE]
-        selections = [c for size in GROUP_SIZES for c in combinations(range(len(names)), size)]
-        selections = selections or [tuple(range(len(names)))] * (len(names) > 1)
-        # The sum of ranks, so that selections of the most distinctive elements come first.
-        for selection in sorted(selections, key=lambda c: (sum(c), c))[:groups]:
+        sizes = (2,) if len(names) == 2 else GROUP_SIZES
+        selections = [selection for size in sizes for selection in combinations(range(len(names)), size)]
+        # By the sum of ranks, so that selections of the most distinctive elements come first.
+        for selection in sorted(selections, key=lambda ranks: (sum(ranks), ranks))[:groups]:
             samples.append((code, f"{prefix}: {', '.join(names[i] for i in selection)}"))
     return pd.DataFrame(samples, columns=["code", "text"])
 
@@ -316,7 +324,9 @@ def build_samples(tables: dict[str, pd.DataFrame], corpus: dict[str, dict[str, s
     # One technology for each kind of software an occupation uses, a sought-after one if there is one.
     technology = tables["technology"].sort_values("hot", ascending=False, kind="stable")
     technology = technology.drop_duplicates(["code", "commodity"]).sort_index()
-    sources["technology"] = technology.assign(text=technology.code.map(title_of) + " uses technology: " + technology.text)
+    sources["technology"] = technology.assign(
+        text=technology.code.map(title_of) + " uses technology: " + technology.text
+    )
 
     if "tools" in tables:
         tools = tables["tools"].drop_duplicates(["code", "commodity"])
@@ -352,7 +362,10 @@ def split(samples: list[dict[str, str]], seed: int) -> tuple[list[dict], list[di
     groups = list(by_anchor.values())
     rng = np.random.default_rng(seed)
     shuffled = [groups[i] for i in rng.permutation(len(groups))]
-    codes_of = lambda group: Counter(samples[i]["code"] for i in group)
+
+    def codes_of(group: list[int]) -> Counter:
+        return Counter(samples[i]["code"] for i in group)
+
     ambiguous = [group for group in shuffled if len(codes_of(group)) > 1]
     val = set()
     for group in ambiguous[: round(VAL_FRACTION * len(ambiguous))]:
@@ -364,7 +377,7 @@ def split(samples: list[dict[str, str]], seed: int) -> tuple[list[dict], list[di
     for group in shuffled:
         codes = codes_of(group)
         if len(codes) == 1:
-            (code, n), = codes.items()
+            [(code, n)] = codes.items()
             if room[code] >= n and size[code] > n:
                 val.update(group)
                 room[code] -= n
@@ -396,7 +409,10 @@ def write_outputs(output_dir: Path, contents: dict[str, list | dict], manifest: 
     staging.mkdir()
     try:
         for name, content in contents.items():
-            rows = [json.dumps(row, ensure_ascii=False) for row in (content if isinstance(content, list) else content.values())]
+            rows = [
+                json.dumps(row, ensure_ascii=False)
+                for row in (content if isinstance(content, list) else content.values())
+            ]
             if isinstance(content, dict):
                 rows = [f"{json.dumps(key)}: {row}" for key, row in zip(content, rows, strict=True)]
             opening, closing = "[]" if isinstance(content, list) else "{}"

@@ -44,7 +44,9 @@ ENCODE_BATCH = 32  # texts at a time; more gains nothing on a CPU
 class JobClassifier:
     """Ranks occupations by the cosine between a job's embedding and each occupation's label embedding."""
 
-    def __init__(self, model_dir: str | Path = MODEL_DIR, data_dir: str | Path = DATA_DIR, label_mode: str = "title_desc") -> None:
+    def __init__(
+        self, model_dir: str | Path = MODEL_DIR, data_dir: str | Path = DATA_DIR, label_mode: str = "title_desc"
+    ) -> None:
         """
         Args:
             model_dir: folder that train.py saved.
@@ -59,13 +61,17 @@ class JobClassifier:
         self.model_dir, self.data_dir, self.label_mode = Path(model_dir), Path(data_dir), label_mode
         for name in (MANIFEST_FILE, "model.safetensors"):
             if not (self.model_dir / name).is_file():
-                raise FileNotFoundError(f"no trained model in {self.model_dir} ({name} is missing): run python train.py")
+                raise FileNotFoundError(
+                    f"no trained model in {self.model_dir} ({name} is missing): run python train.py"
+                )
         manifest = json.loads((self.model_dir / MANIFEST_FILE).read_text(encoding="utf-8"))
         trained_mode = manifest["settings"]["label_mode"]
         if label_mode != trained_mode:
             raise ValueError(f"label_mode is {label_mode!r}, but {self.model_dir} was trained with {trained_mode!r}")
         # The file holds half precision; a CPU computes faster and more exactly in float32.
-        self.model = SentenceTransformer(str(self.model_dir), model_kwargs={"dtype": torch.float32}, local_files_only=True)
+        self.model = SentenceTransformer(
+            str(self.model_dir), model_kwargs={"dtype": torch.float32}, local_files_only=True
+        )
         self.codes: list[str] = []
         self.titles: list[str] = []
         self.label_embeddings = np.empty((0, 0), dtype=np.float32)  # (occupations, dimensions), unit rows
@@ -152,7 +158,9 @@ class JobClassifier:
         texts = []
         for i, job in enumerate(jobs):
             if not isinstance(job, dict) or "title" not in job:
-                raise TypeError(f"jobs[{i}] must be a dict with a 'title' (and perhaps a 'description'), not {job!r:.80}")
+                raise TypeError(
+                    f"jobs[{i}] must be a dict with a 'title' (and perhaps a 'description'), not {job!r:.80}"
+                )
             try:
                 texts.append(job_text(job["title"], job.get("description") or ""))
             except (TypeError, ValueError) as error:

@@ -24,7 +24,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, field
@@ -45,7 +44,7 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from transformers import HfArgumentParser, ProgressCallback, TrainerCallback, set_seed
+from transformers import HfArgumentParser, ProgressCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from data_preparation import SEED, InputError, normalize, sha256
@@ -88,6 +87,13 @@ class Settings:
     seed: int = setting(SEED, "Of batches and dropout.")
     # evaluation
     evaluations: int = setting(6, "Evaluations (and checkpoints) over the whole run, at equal distances.")
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if isinstance(value, int | float) and value <= 0 and name not in ("seed", "warmup"):
+                raise InputError(f"--{name.replace('_', '-')} is {value}, but must be above zero")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"--warmup is {self.warmup}, but must be from 0 to below 1")
 
 
 LOCATIONS = ("data_dir", "output_dir", "run_dir")  # the settings that do not change what is trained
@@ -215,7 +221,9 @@ class DistinctLabelCollator:
 
         start, group = 0, 0
         while start < len(order):
-            together = np.count_nonzero(lengths[order] * self.length_ratio >= lengths[order[start]])  # from the first on
+            together = np.count_nonzero(
+                lengths[order] * self.length_ratio >= lengths[order[start]]
+            )  # from the first on
             part = [{key: encoded[key][i] for key in encoded} for i in order[start:together]]
             for key, value in self.tokenizer.pad(part, return_tensors="pt").items():
                 batch[f"text_{group}_{key}"] = value
@@ -254,13 +262,19 @@ class OccupationEvaluator(SentenceEvaluator):
         self.listed = [listed[normalize(anchor)] for anchor in self.anchors]
         self.sources = np.array([sample["source"] for sample in samples])
 
-    def __call__(self, model: SentenceTransformer, output_path: str | None = None, epoch: int = -1, steps: int = -1) -> dict[str, float]:
-        encode = partial(model.encode, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False, batch_size=128)
+    def __call__(
+        self, model: SentenceTransformer, output_path: str | None = None, epoch: int = -1, steps: int = -1
+    ) -> dict[str, float]:
+        encode = partial(
+            model.encode, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False, batch_size=128
+        )
         scores = encode(self.anchors) @ encode(self.label_texts).T
         ranked = scores.topk(min(max(TOP_K), scores.shape[1])).indices.cpu().numpy()
         hits = {
             "own_code": ranked == self.own[:, None],
-            "any_listed": np.array([[label in listed for label in row] for row, listed in zip(ranked.tolist(), self.listed, strict=True)]),
+            "any_listed": np.array(
+                [[label in listed for label in row] for row, listed in zip(ranked.tolist(), self.listed, strict=True)]
+            ),
         }
         metrics = {}
         for counting, hit in hits.items():
@@ -272,9 +286,13 @@ class OccupationEvaluator(SentenceEvaluator):
 
 def accuracy_table(metrics: dict[str, float], counts: dict[str, int]) -> str:
     """Top-1/3/5 by source as lines of text, own code and any listed code side by side."""
-    lines = [f"{'source':<20}{'n':>8}   {'own code: top-1':>15}{'top-3':>8}{'top-5':>8}   {'any listed: top-1':>17}{'top-3':>8}{'top-5':>8}"]
+    lines = [
+        f"{'source':<20}{'n':>8}   {'own code: top-1':>15}{'top-3':>8}{'top-5':>8}   {'any listed: top-1':>17}{'top-3':>8}{'top-5':>8}"
+    ]
     for source, n in {"all": sum(counts.values()), **counts}.items():
-        own, listed = ([metrics[f"{counting}/{source}/top{k}"] for k in TOP_K] for counting in ("own_code", "any_listed"))
+        own, listed = (
+            [metrics[f"{counting}/{source}/top{k}"] for k in TOP_K] for counting in ("own_code", "any_listed")
+        )
         lines.append(
             f"{source:<20}{n:>8,}   {own[0]:>15.1%}{own[1]:>8.1%}{own[2]:>8.1%}   {listed[0]:>17.1%}{listed[1]:>8.1%}{listed[2]:>8.1%}"
         )
@@ -290,7 +308,8 @@ class ReadableProgress(ProgressCallback):
             log.info(f"{where}  loss {logs['loss']:.4f}  learning rate {logs['learning_rate']:.2e}")
         elif f"eval_{BEST_METRIC}" in logs:
             own, listed = (
-                " / ".join(f"{logs[f'eval_{counting}/all/top{k}']:.1%}" for k in TOP_K) for counting in ("own_code", "any_listed")
+                " / ".join(f"{logs[f'eval_{counting}/all/top{k}']:.1%}" for k in TOP_K)
+                for counting in ("own_code", "any_listed")
             )
             log.info(f"{where}  validation top-1/3/5: own code {own}, any listed {listed}")
 
@@ -304,8 +323,16 @@ def plot_curve(history: list[dict], before: dict[str, float], path: Path) -> Non
     for k, color in zip(TOP_K, ("tab:blue", "tab:orange", "tab:green"), strict=True):
         for counting, style in (("any_listed", "-"), ("own_code", ":")):
             key = f"{counting}/all/top{k}"
-            points = [(0, before[key])] + [(row["epoch"], row[f"eval_{key}"]) for row in history if f"eval_{key}" in row]
-            right.plot(*zip(*points, strict=True), style, color=color, marker=".", label=f"top-{k}, {counting.replace('_', ' ')}")
+            points = [(0, before[key])] + [
+                (row["epoch"], row[f"eval_{key}"]) for row in history if f"eval_{key}" in row
+            ]
+            right.plot(
+                *zip(*points, strict=True),
+                style,
+                color=color,
+                marker=".",
+                label=f"top-{k}, {counting.replace('_', ' ')}",
+            )
     right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
     right.grid(alpha=0.3)
     right.legend(fontsize=8)
@@ -354,6 +381,10 @@ def bf16_supported(device: torch.device) -> bool:
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("avx512_bf16"))
 
 
+def write_json(path: Path, content: dict) -> None:
+    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+
+
 def save_whole(staged: Path, final: Path) -> None:
     """Put a finished folder in place of an earlier one."""
     old = final.with_name(f".{final.name}.old")
@@ -386,7 +417,9 @@ def train(settings: Settings) -> None:
     if run_file.is_file():
         unfinished = json.loads(run_file.read_text())
         if (unfinished["settings"], unfinished["data"]) != (run["settings"], run["data"]):
-            raise InputError(f"{run_dir} holds an unfinished run with other settings or data: delete it or give another --run-dir")
+            raise InputError(
+                f"{run_dir} holds an unfinished run with other settings or data: delete it or give another --run-dir"
+            )
         run, checkpoint = unfinished, get_last_checkpoint(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, force=True,
@@ -477,13 +510,12 @@ def train(settings: Settings) -> None:
             "precision": "bf16" if bf16 else "float32",
         },
     }
-    write_manifest = lambda: (staged / MANIFEST_FILE).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-    write_manifest()  # JobClassifier reads the label mode from it
+    write_json(staged / MANIFEST_FILE, manifest)  # JobClassifier reads the label mode from it
     classifier = JobClassifier(staged, settings.data_dir, settings.label_mode)
     manifest["metrics"] = {"untouched": run["untouched"], "trained": evaluator(classifier.model)}
-    write_manifest()
+    write_json(staged / MANIFEST_FILE, manifest)
     history = trainer.state.log_history
-    (staged / "metrics.json").write_text(json.dumps({**manifest["metrics"], "history": history}, indent=1) + "\n", encoding="utf-8")
+    write_json(staged / "metrics.json", manifest["metrics"] | {"history": history})
     plot_curve(history, run["untouched"], staged / "training_curve.png")
     save_whole(staged, output_dir)
     log.info(f"validation after training, best checkpoint (step {trainer.state.best_global_step:,})\n"
@@ -501,9 +533,12 @@ def hardware() -> dict[str, Any]:
 
 def main(argv: list[str] | None = None) -> int:
     parser = HfArgumentParser(Settings, description=__doc__.split("\n\n")[0])
-    (settings,) = parser.parse_args_into_dataclasses(argv)
     try:
+        (settings,) = parser.parse_args_into_dataclasses(argv)
         train(settings)
+    except KeyboardInterrupt:
+        print("\nstopped: the same command goes on from the last checkpoint", file=sys.stderr)
+        return 130
     except (InputError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -57,13 +57,23 @@ def test_no_sample_twice(data_dir):
 
 
 def test_elements_are_grouped_and_never_generic(data_dir):
-    groups = [s["anchor"] for s in read(data_dir, "train") + read(data_dir, "val") if s["source"] in ("skill", "knowledge", "ability")]
+    groups = [
+        s["anchor"]
+        for s in read(data_dir, "train") + read(data_dir, "val")
+        if s["source"] in ("skill", "knowledge", "ability")
+    ]
     assert all("," in group for group in groups)
-    assert not any(generic in group for group in groups for generic in ("Active Listening", "English Language", "Oral Comprehension"))
+    assert not any(
+        generic in group
+        for group in groups
+        for generic in ("Active Listening", "English Language", "Oral Comprehension")
+    )
 
 
 @pytest.mark.parametrize(
-    ("scale", "column", "flag"), [("IM", "Recommend Suppress", "Y"), ("LV", "Not Relevant", "Y")], ids=["suppressed", "not relevant"]
+    ("scale", "column", "flag"),
+    [("IM", "Recommend Suppress", "Y"), ("LV", "Not Relevant", "Y")],
+    ids=["suppressed", "not relevant"],
 )
 def test_ratings_flagged_as_unreliable_are_left_out(tmp_path, scale, column, flag):
     tables = onet_tables()
@@ -72,14 +82,19 @@ def test_ratings_flagged_as_unreliable_are_left_out(tmp_path, scale, column, fla
     skills.loc[rows, column] = flag
     assert prepare(write_workbooks(tables, tmp_path / "onet"), tmp_path / "out") == 0
     samples = read(tmp_path / "out", "train") + read(tmp_path / "out", "val")
-    assert not any(s["code"] == "15-1252.00" and s["source"] == "skill" and "Programming" in s["anchor"] for s in samples)
+    assert not any(
+        s["code"] == "15-1252.00" and s["source"] == "skill" and "Programming" in s["anchor"] for s in samples
+    )
 
 
 def test_short_tasks_are_left_out(tmp_path):
     tables = onet_tables()
     tables["Task Statements"].loc[len(tables["Task Statements"])] = ["35-3023.01", "Exactly twenty chars"]
     assert prepare(write_workbooks(tables, tmp_path / "onet"), tmp_path / "out") == 0
-    assert "Exactly twenty chars" not in (tmp_path / "out" / "train.json").read_text() + (tmp_path / "out" / "val.json").read_text()
+    assert (
+        "Exactly twenty chars"
+        not in (tmp_path / "out" / "train.json").read_text() + (tmp_path / "out" / "val.json").read_text()
+    )
 
 
 def test_text_that_looks_like_a_missing_value_is_kept(tmp_path):
@@ -138,7 +153,9 @@ def test_every_occupation_is_on_both_sides(data_dir):
 
 
 def test_split_takes_a_tenth_of_each_occupation():
-    samples = [{"anchor": f"{c}{i}", "code": c, "source": "x"} for c, n in (("A", 100), ("B", 40), ("C", 2)) for i in range(n)]
+    samples = [
+        {"anchor": f"{c}{i}", "code": c, "source": "x"} for c, n in (("A", 100), ("B", 40), ("C", 2)) for i in range(n)
+    ]
     _, val = data_preparation.split(samples, seed=0)
     assert Counter(s["code"] for s in val) == {"A": 10, "B": 4, "C": 1}
 
@@ -177,7 +194,9 @@ def renamed_layout() -> dict[str, pd.DataFrame]:
 def test_renamed_layout_gives_the_same_samples_but_tools(data_dir, tmp_path, capsys):
     assert prepare(write_workbooks(renamed_layout(), tmp_path / "onet"), tmp_path / "out") == 0
     assert "Tools Used.xlsx is absent" in capsys.readouterr().out
-    pairs = lambda folder: {(s["anchor"], s["code"]) for s in read(folder, "train") + read(folder, "val") if s["source"] != "tool"}
+    pairs = lambda folder: {
+        (s["anchor"], s["code"]) for s in read(folder, "train") + read(folder, "val") if s["source"] != "tool"
+    }
     assert pairs(tmp_path / "out") == pairs(data_dir)
 
 
@@ -243,7 +262,9 @@ def server(monkeypatch):
 
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
-        monkeypatch.setattr(data_preparation, "DOWNLOAD_URL", f"http://127.0.0.1:{httpd.server_port}/db_{{release}}_excel.zip")
+        monkeypatch.setattr(
+            data_preparation, "DOWNLOAD_URL", f"http://127.0.0.1:{httpd.server_port}/db_{{release}}_excel.zip"
+        )
         yield answers
         httpd.shutdown()
 
@@ -296,6 +317,16 @@ def test_download_of_some_other_zip_is_refused(server, tmp_path, capsys):
     assert "not an O*NET Excel release" in capsys.readouterr().err
 
 
+def test_download_does_not_mix_releases(server, tmp_path, capsys):
+    body = release_zip(write_workbooks(renamed_layout(), tmp_path / "new"))
+    server["/db_31_0_excel.zip"] = (200, body, len(body))
+    older = write_workbooks(onet_tables(), tmp_path / "older")
+    before = {path.name: path.read_bytes() for path in older.iterdir()}
+    assert download(older, tmp_path / "out", "31.0") == 2
+    assert "Alternate Titles.xlsx, Skills.xlsx" in capsys.readouterr().err
+    assert {path.name: path.read_bytes() for path in older.iterdir()} == before
+
+
 def test_download_checks_the_release_number(tmp_path, capsys):
     assert download(tmp_path / "onet", tmp_path / "out", "latest") == 2
     assert "a release looks like 30.1" in capsys.readouterr().err
@@ -320,5 +351,7 @@ def test_real_release_has_the_documented_counts(tmp_path):
     assert counts["tool"] == pytest.approx(10_000, rel=0.05)
     assert len(val) / (len(train) + len(val)) == pytest.approx(0.1, abs=0.005)
     assert {s["code"] for s in val} == {s["code"] for s in train} == set(corpus)
-    assert not {data_preparation.normalize(s["anchor"]) for s in train} & {data_preparation.normalize(s["anchor"]) for s in val}
+    assert not {data_preparation.normalize(s["anchor"]) for s in train} & {
+        data_preparation.normalize(s["anchor"]) for s in val
+    }
     assert read(tmp_path, "manifest")["release"] == "30.1"

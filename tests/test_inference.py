@@ -45,7 +45,11 @@ def test_ranking_is_the_cosine_over_all_occupations(classifier):
 
 
 def test_batch_gives_the_same_as_one_by_one(classifier):
-    jobs = [{"title": "Wireman", "description": "Pulls cable."}, {"title": "RN"}, {"title": "CDL Driver", "description": None}]
+    jobs = [
+        {"title": "Wireman", "description": "Pulls cable."},
+        {"title": "RN"},
+        {"title": "CDL Driver", "description": None},
+    ]
     for job, ranked in zip(jobs, classifier.predict_batch(jobs, top_k=2), strict=True):
         single = classifier.predict(job["title"], job.get("description") or "", top_k=2)
         assert [row["code"] for row in ranked] == [row["code"] for row in single]
@@ -90,7 +94,8 @@ def test_empty_batch_is_a_value_error(classifier):
 
 
 @pytest.mark.parametrize(
-    ("job", "error"), [({"title": " "}, ValueError), ({"title": 5}, TypeError), ({"name": "Nurse"}, TypeError), ("Nurse", TypeError)]
+    ("job", "error"),
+    [({"title": " "}, ValueError), ({"title": 5}, TypeError), ({"name": "Nurse"}, TypeError), ("Nurse", TypeError)],
 )
 def test_bad_job_in_a_batch_is_named_by_its_place(classifier, job, error):
     with pytest.raises(error, match=r"jobs\[1\]"):
@@ -154,7 +159,11 @@ def test_script_ranks_a_job_from_the_command_line(trained_dir, data_dir):
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--model-dir", "nowhere"], "run python train.py"), ([" "], "title is empty"), (["Nurse", "--top-k", 0], "top_k is 0")],
+    [
+        (["--model-dir", "nowhere"], "run python train.py"),
+        ([" "], "title is empty"),
+        (["Nurse", "--top-k", 0], "top_k is 0"),
+    ],
     ids=["no model", "blank title", "top_k"],
 )
 def test_script_reports_a_slip_in_one_line(trained_dir, data_dir, arguments, message):
@@ -178,7 +187,9 @@ def test_shipped_model_knows_every_occupation(shipped):
     assert np.linalg.norm(shipped.label_embeddings, axis=1) == pytest.approx(1, abs=1e-3)
 
 
-@pytest.mark.parametrize(("title", "description", "accepted"), inference.DEMO, ids=[posting[0] for posting in inference.DEMO])
+@pytest.mark.parametrize(
+    ("title", "description", "accepted"), inference.DEMO, ids=[posting[0] for posting in inference.DEMO]
+)
 def test_shipped_model_codes_each_demo_posting_right(shipped, title, description, accepted):
     assert shipped.predict(title, description)[0]["code"] in accepted
 
@@ -191,5 +202,10 @@ def test_shipped_model_tells_a_critical_care_nurse(shipped):
 def test_demo_runs_whole_and_sums_up():
     result = run()
     assert result.returncode == 0, result.stderr
-    for line in ("Top-1 accuracy           100% (10/10)", "Top-3 relevance", "Average top-1 score", "Time per prediction"):
+    for line in (
+        "Top-1 accuracy           100% (10/10)",
+        "Top-3 relevance",
+        "Average top-1 score",
+        "Time per prediction",
+    ):
         assert line in result.stdout

@@ -59,12 +59,27 @@ def test_help_lists_every_setting_with_its_default():
     assert "(default: title_desc)" in " ".join(result.stdout.split())
 
 
+@pytest.mark.parametrize(("flag", "value"), [("--batch-size", "0"), ("--epochs", "-1"), ("--warmup", "1.5")])
+def test_setting_out_of_range_is_named(flag, value, capsys):
+    assert train.main([flag, value]) == 2
+    assert flag in capsys.readouterr().err
+
+
 class Interrupted(Exception):
     pass
 
 
 def test_interrupted_training_resumes(data_dir, tiny_encoder, tmp_path, monkeypatch):
-    places = ["--data-dir", data_dir, "--base-model", tiny_encoder, "--output-dir", tmp_path / "model", "--run-dir", tmp_path / "run"]
+    places = [
+        "--data-dir",
+        data_dir,
+        "--base-model",
+        tiny_encoder,
+        "--output-dir",
+        tmp_path / "model",
+        "--run-dir",
+        tmp_path / "run",
+    ]
     command = [str(part) for part in [*places, *TINY]]
 
     class StopAfterFirstCheckpoint(train.ReadableProgress):
@@ -115,7 +130,9 @@ def test_minilm_comes_from_the_package_only_with_the_hubs_weights(monkeypatch, t
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.setattr(train, "SentenceTransformer", unreachable_hub)
-    monkeypatch.setattr(train.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py")))
+    monkeypatch.setattr(
+        train.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py"))
+    )
     with pytest.raises(InputError, match="are not the Hub's"):
         train.load_base_model(train.MINILM)
 
@@ -171,12 +188,17 @@ def encoder(tiny_encoder):
 
 
 def collate(encoder, rows, length_ratio=100.0):
-    return train.DistinctLabelCollator(encoder, LABELS, LISTED, length_ratio)([{"anchor": a, "label": i} for a, i in rows])
+    return train.DistinctLabelCollator(encoder, LABELS, LISTED, length_ratio)(
+        [{"anchor": a, "label": i} for a, i in rows]
+    )
 
 
 def features_of(batch):
     names = dict.fromkeys(name.removesuffix("_input_ids") for name in batch if name.endswith("_input_ids"))
-    return [{key.removeprefix(f"{name}_"): value for key, value in batch.items() if key.startswith(f"{name}_")} for name in names]
+    return [
+        {key.removeprefix(f"{name}_"): value for key, value in batch.items() if key.startswith(f"{name}_")}
+        for name in names
+    ]
 
 
 def loss_of(encoder, batch):
@@ -211,7 +233,9 @@ def test_loss_is_multiple_negatives_ranking_where_labels_are_distinct(encoder):
 
 def test_loss_does_not_depend_on_the_grouping_by_length(encoder):
     rows = [("barista", 0), ("CDL driver", 2), ("driver", 2), ("Team Lead", 1)]
-    assert loss_of(encoder, collate(encoder, rows, length_ratio=1.1)) == pytest.approx(loss_of(encoder, collate(encoder, rows)), rel=1e-4)
+    assert loss_of(encoder, collate(encoder, rows, length_ratio=1.1)) == pytest.approx(
+        loss_of(encoder, collate(encoder, rows)), rel=1e-4
+    )
 
 
 # ------------------------------------------------------------------------------ evaluation
