@@ -1,0 +1,102 @@
+"""Training pairs per second: the plain recipe against train.py's, turn about in one run.
+
+    python -m benchmarks.training_speed
+
+Plain is what sentence-transformers' examples do: random batches of 32 (anchor, label text) pairs,
+both padded to the longest of the batch, float32 (and the same in bf16). Needs processed_data/;
+takes about 3 minutes on two laptop cores.
+"""
+
+import os
+import platform
+import statistics
+import time
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+
+import train
+
+ROUNDS = 7  # of which the first is thrown away
+SECONDS_PER_TURN = 6.0
+
+
+def main() -> None:
+    settings = train.Settings()
+    data = train.load_data(Path(settings.data_dir))
+    label_map = data["label_map"]
+    label_texts = [texts[settings.label_mode] for texts in data["corpus"].values()]
+    listed = train.listed_occupations(data["train"], label_map)
+    dataset = Dataset.from_dict(
+        {"anchor": [s["anchor"] for s in data["train"]], "label": [label_map[s["code"]] for s in data["train"]]}
+    )
+    model, _ = train.load_base_model(settings.base_model)
+    model.max_seq_length = settings.max_seq_length
+    embeddings = model.encode(label_texts, normalize_embeddings=True, convert_to_tensor=True)
+    nearest = (embeddings @ embeddings.T).topk(3 * settings.neighbours).indices.cpu().numpy()
+    anchors_per_batch = settings.batch_size * settings.anchors_per_label
+    sampler = train.NeighbourBatchSampler(
+        dataset, batch_size=anchors_per_batch, drop_last=False, seed=settings.seed, nearest=nearest,
+        anchors_per_label=settings.anchors_per_label, neighbours=settings.neighbours,
+    )  # fmt: skip
+    collator = train.DistinctLabelCollator(model, label_texts, listed, settings.length_ratio)
+    ours, plain = train.DistinctLabelRankingLoss(model), MultipleNegativesRankingLoss(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-9, fused=True)
+    rng = np.random.default_rng(settings.seed)
+
+    def plain_batches():
+        while True:
+            rows = dataset[rng.choice(len(dataset), 32, replace=False).tolist()]
+            columns = (rows["anchor"], [label_texts[label] for label in rows["label"]])
+            yield [model.preprocess(column) for column in columns], None, len(rows["anchor"])
+
+    def our_batches():
+        for indices in sampler:
+            batch = collator([dataset[i] for i in indices])
+            labels = batch.pop("label")
+            groups = dict.fromkeys(key.split("_", 2)[1] for key in batch)
+            features = [
+                {key.split("_", 2)[2]: value for key, value in batch.items() if key.split("_", 2)[1] == group}
+                for group in groups
+            ]
+            yield features, labels, len(indices)
+
+    recipes = {
+        "plain, float32": (plain_batches(), plain, False),
+        "plain, bf16": (plain_batches(), plain, True),
+        "train.py, float32": (our_batches(), ours, False),
+        "train.py, bf16": (our_batches(), ours, True),
+    }
+    rates = {name: [] for name in recipes}
+    model.train()
+    for _ in range(ROUNDS):
+        for name, (batches, loss, bf16) in recipes.items():
+            pairs, start = 0, time.perf_counter()
+            while (elapsed := time.perf_counter() - start) < SECONDS_PER_TURN:
+                features, labels, count = next(batches)
+                with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bf16):
+                    value = loss(features, labels)
+                value.backward()
+                optimizer.step()
+                optimizer.zero_grad()
+                pairs += count
+            rates[name].append(pairs / elapsed)
+
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {model.device.type}, torch {torch.__version__}, {ROUNDS - 1} rounds, seed {settings.seed}"
+    )
+    print(f"{'recipe':<20}{'pairs/s (median)':>18}{'range':>14}{'times plain':>14}{'3 epochs':>12}")
+    baseline = statistics.median(rates["plain, float32"][1:])
+    for name, values in rates.items():
+        middle = statistics.median(values[1:])
+        spread = f"{min(values[1:]):.0f}-{max(values[1:]):.0f}"
+        print(
+            f"{name:<20}{middle:>18.0f}{spread:>14}{middle / baseline:>14.1f}{3 * len(dataset) / middle / 60:>8.0f} min"
+        )
+
+
+if __name__ == "__main__":
+    main()
