@@ -153,7 +153,11 @@ class JobClassifier:
         Raises:
             TypeError, ValueError: as from predict, naming the job by its place; or jobs is empty.
         """
-        if not len(jobs):
+        if not isinstance(jobs, list | tuple):
+            raise TypeError(
+                f"jobs must be a list of dicts, not {type(jobs).__name__} (of a table: df.to_dict('records'))"
+            )
+        if not jobs:
             raise ValueError("jobs is empty: give at least one {'title': ..., 'description': ...}")
         texts = []
         for i, job in enumerate(jobs):
@@ -162,7 +166,7 @@ class JobClassifier:
                     f"jobs[{i}] must be a dict with a 'title' (and perhaps a 'description'), not {job!r:.80}"
                 )
             try:
-                texts.append(job_text(job["title"], job.get("description") or ""))
+                texts.append(job_text(job["title"], job.get("description")))
             except (TypeError, ValueError) as error:
                 raise type(error)(f"jobs[{i}]: {error}") from None
         return self._rank(texts, top_k)
@@ -185,8 +189,10 @@ class JobClassifier:
         ]
 
 
-def job_text(title: str, description: str = "") -> str:
+def job_text(title: str, description: str | None = "") -> str:
     """The text that is encoded for a job: title and description joined as in the label texts."""
+    if description is None or description != description:  # a table's missing value: None or NaN
+        description = ""
     for name, text in (("title", title), ("description", description)):
         if not isinstance(text, str):
             raise TypeError(f"the job {name} must be a string, not {type(text).__name__} ({text!r:.80})")

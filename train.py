@@ -286,16 +286,13 @@ class OccupationEvaluator(SentenceEvaluator):
 
 def accuracy_table(metrics: dict[str, float], counts: dict[str, int]) -> str:
     """Top-1/3/5 by source as lines of text, own code and any listed code side by side."""
-    lines = [
-        f"{'source':<20}{'n':>8}   {'own code: top-1':>15}{'top-3':>8}{'top-5':>8}   {'any listed: top-1':>17}{'top-3':>8}{'top-5':>8}"
-    ]
+    lines = [f"{'source':<20}{'n':>8}   {'own code: top-1/3/5':>24}   {'any listed: top-1/3/5':>24}"]
     for source, n in {"all": sum(counts.values()), **counts}.items():
         own, listed = (
-            [metrics[f"{counting}/{source}/top{k}"] for k in TOP_K] for counting in ("own_code", "any_listed")
+            "".join(f"{metrics[f'{counting}/{source}/top{k}']:>8.1%}" for k in TOP_K)
+            for counting in ("own_code", "any_listed")
         )
-        lines.append(
-            f"{source:<20}{n:>8,}   {own[0]:>15.1%}{own[1]:>8.1%}{own[2]:>8.1%}   {listed[0]:>17.1%}{listed[1]:>8.1%}{listed[2]:>8.1%}"
-        )
+        lines.append(f"{source:<20}{n:>8,}   {own}   {listed}")
     return "\n".join(lines)
 
 
@@ -422,8 +419,8 @@ def train(settings: Settings) -> None:
             )
         run, checkpoint = unfinished, get_last_checkpoint(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
-    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", level=logging.WARNING, force=True,
-                        handlers=[logging.StreamHandler(), logging.FileHandler(run_dir / "train.log", encoding="utf-8")])  # fmt: skip
+    handlers = [logging.StreamHandler(), logging.FileHandler(run_dir / "train.log", encoding="utf-8")]
+    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
     log.setLevel(logging.INFO)
     set_seed(settings.seed)
 
@@ -534,8 +531,7 @@ def hardware() -> dict[str, Any]:
 def main(argv: list[str] | None = None) -> int:
     parser = HfArgumentParser(Settings, description=__doc__.split("\n\n")[0])
     try:
-        (settings,) = parser.parse_args_into_dataclasses(argv)
-        train(settings)
+        train(Settings(**vars(parser.parse_args(argv))))
     except KeyboardInterrupt:
         print("\nstopped: the same command goes on from the last checkpoint", file=sys.stderr)
         return 130

@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 import train
 from data_preparation import normalize
-from inference import DATA_DIR, JobClassifier, job_text
+from inference import DATA_DIR, MODEL_DIR, JobClassifier, job_text
 
 TOP_K = (1, 3, 5)
 LEVELS = {8: 10, 6: 7, 2: 2}  # digits of the code -> characters of "15-1252.00"
@@ -49,6 +49,10 @@ def read_set(path: Path) -> Set:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     accepted = [set(row["code"].split("|")) for row in rows]
     return Set(path.stem, [row["title"] for row in rows], [row["description"] for row in rows], accepted)
+
+
+def titles_of(samples: list[dict[str, str]]) -> list[tuple[str, str]]:
+    return [(sample["anchor"], sample["code"]) for sample in samples if sample["source"] in TITLE_SOURCES]
 
 
 def blocks(n: int, name: str) -> Iterator[slice]:
@@ -114,16 +118,15 @@ def figures(ranked: np.ndarray, accepted: list[set[str]]) -> list[str]:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
+    parser.add_argument("--model-dir", type=Path, default=MODEL_DIR, help="folder that train.py saved")
     parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="folder that data_preparation.py wrote")
     args = parser.parse_args()
 
     data = train.load_data(Path(args.data_dir))
-    classifier = JobClassifier(data_dir=args.data_dir)
+    classifier = JobClassifier(args.model_dir, args.data_dir)
     untouched, _ = train.load_base_model(train.MINILM)
     labels = [texts[classifier.label_mode] for texts in data["corpus"].values()]
     untouched_labels = untouched.encode(labels, normalize_embeddings=True)
-    titles_of = lambda samples: [(s["anchor"], s["code"]) for s in samples if s["source"] in TITLE_SOURCES]
-
     listed = defaultdict(set)
     for sample in data["train"] + data["val"]:
         listed[normalize(sample["anchor"])].add(sample["code"])
@@ -146,8 +149,9 @@ def main() -> None:
             (True, False), encoder(classifier.model, classifier.codes, classifier.label_embeddings)
         ),
     }
-    print(f"O*NET {data['manifest']['release']}, seed {data['manifest']['seed']}, {platform.machine()}, {os.cpu_count()} cores, "
-          + ", ".join(f"{name} {version(name)}" for name in ("torch", "sentence-transformers", "scikit-learn")))  # fmt: skip
+    manifest, cores = data["manifest"], f"{platform.machine()}, {os.cpu_count()} cores"
+    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "sentence-transformers", "scikit-learn"))
+    print(f"O*NET {manifest['release']}, seed {manifest['seed']}, {cores}, {packages}")
     for texts in sets:
         validation = texts.name in parts
         print(f"\n{texts.name}, n = {len(texts.titles):,}\n")

@@ -85,9 +85,8 @@ def main() -> None:
                 pairs += count
             rates[name].append(pairs / elapsed)
 
-    print(
-        f"{platform.machine()}, {os.cpu_count()} cores, {model.device.type}, torch {torch.__version__}, {ROUNDS - 1} rounds, seed {settings.seed}"
-    )
+    machine = f"{platform.machine()}, {os.cpu_count()} cores, {model.device.type}"
+    print(f"{machine}, torch {torch.__version__}, {ROUNDS - 1} rounds, seed {settings.seed}")
     print(f"{'recipe':<20}{'pairs/s (median)':>18}{'range':>14}{'times plain':>14}{'3 epochs':>12}")
     baseline = statistics.median(rates["plain, float32"][1:])
     for name, values in rates.items():

@@ -1,4 +1,4 @@
-"""Small O*NET-like workbooks and a tiny encoder, all made on the spot: no network, no O*NET text but codes and titles."""
+"""Small workbooks and a tiny encoder, all made on the spot: no network, no O*NET text but codes and titles."""
 
 import random
 import subprocess
@@ -135,8 +135,9 @@ def trained_dir(data_dir: Path, tiny_encoder: Path, tmp_path_factory: pytest.Tem
     """Model folder that `python train.py` saved, run whole at tiny size."""
     folder = tmp_path_factory.mktemp("output")
     command = [
-        sys.executable, "train.py", "--data-dir", data_dir, "--base-model", tiny_encoder, "--output-dir", folder / "model",
-        "--run-dir", folder / "run", "--batch-size", "4", "--epochs", "4", "--learning-rate", "0.003", "--evaluations", "2",
+        sys.executable, "train.py", "--data-dir", data_dir, "--base-model", tiny_encoder,
+        "--output-dir", folder / "model", "--run-dir", folder / "run",
+        "--batch-size", "4", "--epochs", "4", "--learning-rate", "0.003", "--evaluations", "2",
     ]  # fmt: skip
     result = subprocess.run([str(part) for part in command], cwd=PROJECT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

@@ -194,9 +194,10 @@ def renamed_layout() -> dict[str, pd.DataFrame]:
 def test_renamed_layout_gives_the_same_samples_but_tools(data_dir, tmp_path, capsys):
     assert prepare(write_workbooks(renamed_layout(), tmp_path / "onet"), tmp_path / "out") == 0
     assert "Tools Used.xlsx is absent" in capsys.readouterr().out
-    pairs = lambda folder: {
-        (s["anchor"], s["code"]) for s in read(folder, "train") + read(folder, "val") if s["source"] != "tool"
-    }
+
+    def pairs(folder: Path) -> set[tuple[str, str]]:
+        return {(s["anchor"], s["code"]) for s in read(folder, "train") + read(folder, "val") if s["source"] != "tool"}
+
     assert pairs(tmp_path / "out") == pairs(data_dir)
 
 

@@ -48,10 +48,10 @@ def test_batch_gives_the_same_as_one_by_one(classifier):
     jobs = [
         {"title": "Wireman", "description": "Pulls cable."},
         {"title": "RN"},
-        {"title": "CDL Driver", "description": None},
+        {"title": "CDL Driver", "description": ""},
     ]
     for job, ranked in zip(jobs, classifier.predict_batch(jobs, top_k=2), strict=True):
-        single = classifier.predict(job["title"], job.get("description") or "", top_k=2)
+        single = classifier.predict(job["title"], job.get("description", ""), top_k=2)
         assert [row["code"] for row in ranked] == [row["code"] for row in single]
         assert [row["score"] for row in ranked] == pytest.approx([row["score"] for row in single], abs=1e-5)
 
@@ -59,6 +59,11 @@ def test_batch_gives_the_same_as_one_by_one(classifier):
 def test_title_and_description_are_joined_like_the_labels():
     assert job_text(" Barista ", " Serves coffee. ") == "Barista. Serves coffee."
     assert job_text("Barista") == job_text("Barista", "  ") == "Barista"
+
+
+@pytest.mark.parametrize("missing", [None, float("nan"), np.nan])
+def test_missing_description_of_a_table_is_no_description(missing):
+    assert job_text("Barista", missing) == "Barista"
 
 
 # ------------------------------------------------------------------------------ bad input
@@ -86,6 +91,12 @@ def test_top_k_out_of_range_names_the_range(classifier, top_k):
 def test_top_k_that_is_no_integer_is_a_type_error(classifier, top_k):
     with pytest.raises(TypeError, match="top_k must be an integer"):
         classifier.predict("Nurse", top_k=top_k)
+
+
+@pytest.mark.parametrize("jobs", [None, "Nurse", {"title": "Nurse"}])
+def test_batch_that_is_no_list_is_a_type_error(classifier, jobs):
+    with pytest.raises(TypeError, match="jobs must be a list of dicts"):
+        classifier.predict_batch(jobs)
 
 
 def test_empty_batch_is_a_value_error(classifier):

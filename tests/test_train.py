@@ -27,7 +27,8 @@ TINY = ["--batch-size", "4", "--epochs", "2", "--evaluations", "2"]
 def test_script_runs_whole_and_saves_a_complete_model(trained_dir, data_dir):
     names = {path.name for path in trained_dir.iterdir()}
     assert names >= {
-        "model.safetensors", "label_index.safetensors", "manifest.json", "metrics.json", "training_curve.png", "train.log",
+        "model.safetensors", "label_index.safetensors",
+        "manifest.json", "metrics.json", "training_curve.png", "train.log",
     }  # fmt: skip
     assert not [path for path in trained_dir.rglob("*") if path.suffix in {".bin", ".pt", ".pkl", ".npy"}]
 
@@ -63,6 +64,12 @@ def test_help_lists_every_setting_with_its_default():
 def test_setting_out_of_range_is_named(flag, value, capsys):
     assert train.main([flag, value]) == 2
     assert flag in capsys.readouterr().err
+
+
+def test_unknown_flag_is_reported_like_any_other_slip(capsys):
+    with pytest.raises(SystemExit, match="2"):
+        train.main(["--bogus", "3"])
+    assert "unrecognized arguments: --bogus" in capsys.readouterr().err
 
 
 class Interrupted(Exception):
@@ -150,9 +157,12 @@ def sampler():
     labels = [label for label in range(10) for _ in range(3 + label)]
     dataset = Dataset.from_dict({"anchor": [str(i) for i in range(len(labels))], "label": labels})
     nearest = np.array([[(i + d) % 10 for d in (0, 1, -1, 2, -2)] for i in range(10)])
-    make = lambda seed: train.NeighbourBatchSampler(
-        dataset, batch_size=8, drop_last=False, seed=seed, nearest=nearest, anchors_per_label=2, neighbours=4
-    )
+
+    def make(seed: int) -> train.NeighbourBatchSampler:
+        return train.NeighbourBatchSampler(
+            dataset, batch_size=8, drop_last=False, seed=seed, nearest=nearest, anchors_per_label=2, neighbours=4
+        )
+
     return SimpleNamespace(make=make, labels=labels)
 
 
