@@ -221,13 +221,11 @@ class DistinctLabelCollator:
 
         start, group = 0, 0
         while start < len(order):
-            together = np.count_nonzero(
-                lengths[order] * self.length_ratio >= lengths[order[start]]
-            )  # from the first on
-            part = [{key: encoded[key][i] for key in encoded} for i in order[start:together]]
+            end = np.count_nonzero(lengths * self.length_ratio >= lengths[order[start]])
+            part = [{key: encoded[key][i] for key in encoded} for i in order[start:end]]
             for key, value in self.tokenizer.pad(part, return_tensors="pt").items():
                 batch[f"text_{group}_{key}"] = value
-            start, group = together, group + 1
+            start, group = end, group + 1
         return batch
 
 
@@ -346,6 +344,8 @@ def load_base_model(name: str) -> tuple[SentenceTransformer, str]:
     Raises:
         InputError: neither a folder, nor on a reachable Hub, nor (for MiniLM) in an installed package.
     """
+    if "/" not in name and not Path(name).is_dir():
+        name = f"sentence-transformers/{name}"  # the Hub's short form: all-mpnet-base-v2
     try:
         model = SentenceTransformer(name, local_files_only=True)  # a folder, or downloaded earlier
     except Exception:  # of the dozen kinds that the Hub's client raises, none says what to do
@@ -367,7 +367,7 @@ def load_base_model(name: str) -> tuple[SentenceTransformer, str]:
             log.info(f"the Hub cannot be reached: {name} loaded from the package {MINILM_PACKAGE}, its hash checked")
     digest = hashlib.sha256()
     for tensor in model.state_dict().values():
-        digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
+        digest.update(tensor.cpu().reshape(-1).view(torch.uint8).numpy().tobytes())
     return model, digest.hexdigest()
 
 

@@ -166,6 +166,12 @@ def test_the_same_bytes_on_every_run(onet_dir, data_dir, tmp_path):
         assert (tmp_path / f"{name}.json").read_bytes() == (data_dir / f"{name}.json").read_bytes()
 
 
+def test_openpyxl_reads_the_same_where_calamine_is_absent(onet_dir, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(data_preparation.importlib.util, "find_spec", lambda name: None)
+    assert prepare(onet_dir, tmp_path) == 0
+    assert (tmp_path / "train.json").read_bytes() == (data_dir / "train.json").read_bytes()
+
+
 # ------------------------------------------------------------------------------ releases and bad input
 
 

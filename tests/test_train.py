@@ -133,7 +133,8 @@ def test_unknown_base_model_is_one_clear_line(monkeypatch):
         train.load_base_model("no/such-model")
 
 
-def test_minilm_comes_from_the_package_only_with_the_hubs_weights(monkeypatch, tmp_path):
+@pytest.mark.parametrize("name", [train.MINILM, "all-MiniLM-L6-v2"])
+def test_minilm_comes_from_the_package_only_with_the_hubs_weights(monkeypatch, tmp_path, name):
     (tmp_path / "model").mkdir()
     (tmp_path / "model" / "model.safetensors").write_bytes(b"other weights")
     monkeypatch.setattr(train, "SentenceTransformer", unreachable_hub)
@@ -141,7 +142,7 @@ def test_minilm_comes_from_the_package_only_with_the_hubs_weights(monkeypatch, t
         train.importlib.util, "find_spec", lambda name: SimpleNamespace(origin=str(tmp_path / "__init__.py"))
     )
     with pytest.raises(InputError, match="are not the Hub's"):
-        train.load_base_model(train.MINILM)
+        train.load_base_model(name)
 
 
 def unreachable_hub(*args, **kwargs):
