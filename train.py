@@ -427,6 +427,7 @@ def train(settings: Settings) -> None:
     # Model
     model, base_sha256 = load_base_model(settings.base_model)
     model.max_seq_length = settings.max_seq_length
+    model.model_card_data.generate_widget_examples = False  # for a card that is not written
     evaluator = OccupationEvaluator(data["val"], label_map, label_texts, listed)
     counts = data["manifest"]["samples"]["val"]
     if "untouched" not in run:
