@@ -25,7 +25,7 @@ import platform
 import shutil
 import sys
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -41,8 +41,8 @@ import torch
 from datasets import Dataset
 from huggingface_hub import HfApi
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
+from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler
-from sentence_transformers.sentence_transformer.evaluation import SentenceEvaluator
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import HfArgumentParser, ProgressCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
@@ -131,6 +131,16 @@ def listed_occupations(samples: list[dict], label_map: dict[str, int]) -> dict[s
     return listed
 
 
+def pairs_dataset(samples: list[dict], label_map: dict[str, int]) -> Dataset:
+    """The samples as the trainer takes them: columns "anchor" (text) and "label" (row of the occupation)."""
+    return Dataset.from_dict(
+        {
+            "anchor": [sample["anchor"] for sample in samples],
+            "label": [label_map[sample["code"]] for sample in samples],
+        }
+    )
+
+
 class NeighbourBatchSampler(DefaultBatchSampler):
     """Batches of neighbouring occupations, a few anchors each; every anchor once an epoch.
 
@@ -181,6 +191,21 @@ class NeighbourBatchSampler(DefaultBatchSampler):
                     left[label] -= 1
                     free[label] = 0
             yield np.concatenate(batch).tolist()
+
+
+def neighbour_sampler(
+    settings: Settings, model: SentenceTransformer, label_texts: list[str]
+) -> Callable[..., NeighbourBatchSampler]:
+    """NeighbourBatchSampler with the neighbours that the model, before training, finds for each label text."""
+    labels = model.encode(label_texts, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False)
+    # Room to choose from: three times as many neighbours as are drawn together
+    nearest = (labels @ labels.T).topk(min(3 * settings.neighbours, len(labels))).indices.cpu().numpy()
+    return partial(
+        NeighbourBatchSampler,
+        nearest=nearest,
+        anchors_per_label=settings.anchors_per_label,
+        neighbours=settings.neighbours,
+    )
 
 
 class DistinctLabelCollator:
@@ -244,7 +269,7 @@ class DistinctLabelRankingLoss(MultipleNegativesRankingLoss):
 # ------------------------------------------------------------------------------ evaluation
 
 
-class OccupationEvaluator(SentenceEvaluator):
+class OccupationEvaluator(BaseEvaluator):
     """Top-1/3/5 accuracy over all validation samples, overall and by source.
 
     Counted twice: "own_code" accepts only the sample's own code, "any_listed" any occupation that
@@ -400,9 +425,7 @@ def train(settings: Settings) -> None:
     data = load_data(Path(settings.data_dir))
     label_map, label_texts = data["label_map"], [texts[settings.label_mode] for texts in data["corpus"].values()]
     listed = listed_occupations(data["train"] + data["val"], label_map)
-    train_dataset = Dataset.from_dict(
-        {"anchor": [s["anchor"] for s in data["train"]], "label": [label_map[s["code"]] for s in data["train"]]}
-    )
+    train_dataset = pairs_dataset(data["train"], label_map)
 
     # Run folder: an unfinished run of the same settings and data goes on, any other is left alone
     run_dir = Path(settings.run_dir)
@@ -436,15 +459,7 @@ def train(settings: Settings) -> None:
     log.info(f"validation before training\n{accuracy_table(run['untouched'], counts)}")
 
     # Batches
-    labels = model.encode(label_texts, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False)
-    # Room to choose from: three times as many neighbours as are drawn together
-    nearest = (labels @ labels.T).topk(min(3 * settings.neighbours, len(labels))).indices.cpu().numpy()
-    sampler = partial(
-        NeighbourBatchSampler,
-        nearest=nearest,
-        anchors_per_label=settings.anchors_per_label,
-        neighbours=settings.neighbours,
-    )
+    sampler = neighbour_sampler(settings, model, label_texts)
     anchors_per_batch = settings.batch_size * settings.anchors_per_label
     steps = math.ceil(len(sampler(train_dataset, batch_size=anchors_per_batch, drop_last=False)) * settings.epochs)
     every = max(1, steps // settings.evaluations)
@@ -515,12 +530,13 @@ def train(settings: Settings) -> None:
     history = trainer.state.log_history
     write_json(staged / "metrics.json", manifest["metrics"] | {"history": history})
     plot_curve(history, run["untouched"], staged / "training_curve.png")
-    save_whole(staged, output_dir)
     log.info(f"validation after training, best checkpoint (step {trainer.state.best_global_step:,})\n"
              f"{accuracy_table(manifest['metrics']['trained'], counts)}")  # fmt: skip
-    log.info(f"saved to {output_dir}; training took {result.metrics['train_runtime'] / 60:.0f} minutes")
+    log.info(f"training took {result.metrics['train_runtime'] / 60:.0f} minutes")
+    shutil.copy(run_dir / "train.log", staged / "train.log")
+    save_whole(staged, output_dir)
+    log.info(f"saved to {output_dir}")
     logging.shutdown()
-    shutil.copy(run_dir / "train.log", output_dir / "train.log")
     shutil.rmtree(run_dir)
 
 

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from datasets import Dataset
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 import train
@@ -30,18 +29,12 @@ def main() -> None:
     label_map = data["label_map"]
     label_texts = [texts[settings.label_mode] for texts in data["corpus"].values()]
     listed = train.listed_occupations(data["train"], label_map)
-    dataset = Dataset.from_dict(
-        {"anchor": [s["anchor"] for s in data["train"]], "label": [label_map[s["code"]] for s in data["train"]]}
-    )
+    dataset = train.pairs_dataset(data["train"], label_map)
     model, _ = train.load_base_model(settings.base_model)
     model.max_seq_length = settings.max_seq_length
-    embeddings = model.encode(label_texts, normalize_embeddings=True, convert_to_tensor=True)
-    nearest = (embeddings @ embeddings.T).topk(3 * settings.neighbours).indices.cpu().numpy()
-    anchors_per_batch = settings.batch_size * settings.anchors_per_label
-    sampler = train.NeighbourBatchSampler(
-        dataset, batch_size=anchors_per_batch, drop_last=False, seed=settings.seed, nearest=nearest,
-        anchors_per_label=settings.anchors_per_label, neighbours=settings.neighbours,
-    )  # fmt: skip
+    sampler = train.neighbour_sampler(settings, model, label_texts)(
+        dataset, batch_size=settings.batch_size * settings.anchors_per_label, drop_last=False, seed=settings.seed
+    )
     collator = train.DistinctLabelCollator(model, label_texts, listed, settings.length_ratio)
     ours, plain = train.DistinctLabelRankingLoss(model), MultipleNegativesRankingLoss(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-9, fused=True)
