@@ -115,6 +115,20 @@ def figures(ranked: np.ndarray, accepted: list[set[str]]) -> list[str]:
     return cells
 
 
+def print_table(name: str, ranked: dict[str, np.ndarray], accepted: list[set[str]], ceiling: bool) -> None:
+    """One set as a Markdown table, a row for each way of coding."""
+    print(f"\n{name}, n = {len(accepted):,}\n")
+    print("| | " + " | ".join(f"{digits} digits: top-1/3/5 (95 % of top-1)" for digits in LEVELS) + " |")
+    print("|---|" + "---|" * len(LEVELS))
+    for way, codes in ranked.items():
+        print(f"| {way} | " + " | ".join(figures(codes, accepted)) + " |")
+    if ceiling:
+        shares = [100 * np.mean([min(1, k / len(codes)) for codes in accepted]) for k in TOP_K]
+        print(
+            "| ceiling, own code | " + " / ".join(f"{share:.1f}" for share in shares) + " |" + " |" * (len(LEVELS) - 1)
+        )
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
@@ -127,23 +141,17 @@ def main() -> None:
     untouched, _ = train.load_base_model(train.MINILM)
     labels = [texts[classifier.label_mode] for texts in data["corpus"].values()]
     untouched_labels = untouched.encode(labels, normalize_embeddings=True)
-    listed = defaultdict(set)
-    for sample in data["train"] + data["val"]:
-        listed[normalize(sample["anchor"])].add(sample["code"])
-    sources = list(dict.fromkeys(sample["source"] for sample in data["val"]))
-    parts = {"validation": data["val"]} | {
-        f"validation: {source}": [s for s in data["val"] if s["source"] == source] for source in sources
-    }
-    sets = [
-        Set(name, [s["anchor"] for s in part], [""] * len(part), [listed[normalize(s["anchor"])] for s in part])
-        for name, part in parts.items()
-    ]
-    sets += [read_set(path) for path in sorted(args.sets.glob("*.tsv"))] if args.sets else []
+    codes = classifier.codes
+    listed = train.listed_occupations(data["train"] + data["val"], dict(zip(codes, codes, strict=True)))
+    anchors = [sample["anchor"] for sample in data["val"]]
+    validation = Set("validation", anchors, [""] * len(anchors), [listed[normalize(anchor)] for anchor in anchors])
+    sources = np.array([sample["source"] for sample in data["val"]])
+    sets = [validation, *(read_set(path) for path in sorted(args.sets.glob("*.tsv")))] if args.sets else [validation]
 
     known_in = {True: titles_of(data["train"]), False: titles_of(data["train"] + data["val"])}
     rankers: dict[str, dict[bool, Ranker]] = {
-        "exact look-up": {validation: exact_lookup(known) for validation, known in known_in.items()},
-        "character TF-IDF": {validation: tfidf(known) for validation, known in known_in.items()},
+        "exact look-up": {is_val: exact_lookup(known) for is_val, known in known_in.items()},
+        "character TF-IDF": {is_val: tfidf(known) for is_val, known in known_in.items()},
         "untouched MiniLM": dict.fromkeys((True, False), encoder(untouched, classifier.codes, untouched_labels)),
         "this model": dict.fromkeys(
             (True, False), encoder(classifier.model, classifier.codes, classifier.label_embeddings)
@@ -153,23 +161,14 @@ def main() -> None:
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "sentence-transformers", "scikit-learn"))
     print(f"O*NET {manifest['release']}, seed {manifest['seed']}, {cores}, {packages}")
     for texts in sets:
-        validation = texts.name in parts
-        print(f"\n{texts.name}, n = {len(texts.titles):,}\n")
-        print("| | " + " | ".join(f"{digits} digits: top-1/3/5 (95 % of top-1)" for digits in LEVELS) + " |")
-        print("|---|" + "---|" * len(LEVELS))
-        for name, by_known in rankers.items():
-            print(
-                f"| {name} | "
-                + " | ".join(figures(by_known[validation](texts.titles, texts.descriptions), texts.accepted))
-                + " |"
-            )
-        if validation:
-            ceiling = [np.mean([min(1, k / len(codes)) for codes in texts.accepted]) for k in TOP_K]
-            print(
-                "| ceiling, own code | "
-                + " / ".join(f"{100 * share:.1f}" for share in ceiling)
-                + " |"
-                + " |" * (len(LEVELS) - 1)
+        is_val = texts is validation
+        ranked = {name: by_known[is_val](texts.titles, texts.descriptions) for name, by_known in rankers.items()}
+        parts = {texts.name: np.arange(len(texts.titles))}
+        if is_val:
+            parts |= {f"validation: {source}": np.flatnonzero(sources == source) for source in dict.fromkeys(sources)}
+        for name, rows in parts.items():
+            print_table(
+                name, {way: codes[rows] for way, codes in ranked.items()}, [texts.accepted[i] for i in rows], is_val
             )
 
 
