@@ -6,8 +6,8 @@
     python data_preparation.py --download 31.0    # ... or another release
 
 Writes to processed_data/: train.json and val.json (lists of {"anchor", "code", "source"}),
-corpus.json (every occupation's label text in each label mode), label_map.json (code -> row
-of the label matrix) and manifest.json. The same workbooks and seed give the same bytes.
+corpus.json (every occupation's label text in each label mode, and its known titles),
+label_map.json (code -> row of the label matrix) and manifest.json. The same workbooks and seed give the same bytes.
 Takes about 7 s for O*NET 30.1 on two laptop cores.
 
 Source: O*NET Database by the U.S. Department of Labor, Employment and Training Administration
@@ -37,7 +37,7 @@ from tqdm import tqdm
 
 # ------------------------------------------------------------------------------ settings
 
-SCRIPT_VERSION = "1"  # goes into the manifest; raise it when the samples change
+SCRIPT_VERSION = "2"  # goes into the manifest; raise it when the samples change
 SEED = 42  # of the split; nothing else is random
 VAL_FRACTION = 0.1  # of each occupation's samples, never less than one
 TASK_MIN_CHARS = 20  # shorter task statements name no recognisable duty
@@ -262,11 +262,13 @@ def cut_at_word(text: str, limit: int) -> str:
     return text[: limit + 1].rsplit(" ", 1)[0].rstrip(" ,;:")
 
 
-def build_corpus(occupations: pd.DataFrame) -> dict[str, dict[str, str]]:
-    """Each occupation's label text in every label mode, by code in ascending order.
+def build_corpus(occupations: pd.DataFrame, titles: pd.DataFrame) -> dict[str, dict]:
+    """Each occupation's label text in every label mode and its known titles, by code in ascending order.
 
     This is the only place that builds label texts; train.py and inference.py look them up.
+    The known titles are the standard title, then the alternate ones.
     """
+    alternate = titles.dropna().groupby("code").text.agg(list)
     corpus = {}
     for code, title, description in sorted(occupations[["code", "title", "description"]].itertuples(index=False)):
         corpus[code] = {
@@ -274,6 +276,7 @@ def build_corpus(occupations: pd.DataFrame) -> dict[str, dict[str, str]]:
             "description": description,
             "title_desc": f"{title}. {cut_at_word(description, LABEL_DESC_CHARS)}",
             "full_text": f"{title}. {description}",
+            "titles": list(dict.fromkeys([title, *alternate.get(code, [])])),
         }
     return corpus
 
@@ -304,7 +307,7 @@ def element_groups(ratings: pd.DataFrame, prefix: str, generic: list[str], group
     return pd.DataFrame(samples, columns=["code", "text"])
 
 
-def build_samples(tables: dict[str, pd.DataFrame], corpus: dict[str, dict[str, str]]) -> list[dict[str, str]]:
+def build_samples(tables: dict[str, pd.DataFrame], corpus: dict[str, dict]) -> list[dict[str, str]]:
     """All samples {"anchor", "code", "source"}, no two with the same anchor and code.
 
     Where two sources give the same anchor for a code, the first source below keeps it.
@@ -473,7 +476,7 @@ def main(argv: list[str] | None = None) -> int:
                     f"({', '.join(unknown[:5])}); are the workbooks of one release?"
                 )
 
-        corpus = build_corpus(tables["occupations"])
+        corpus = build_corpus(tables["occupations"], tables["titles"])
         train, val = split(build_samples(tables, corpus), args.seed)
         manifest = {
             "script_version": SCRIPT_VERSION,
