@@ -10,7 +10,7 @@ import pytest
 from conftest import OCCUPATIONS, PROJECT
 
 import inference
-from inference import JobClassifier, job_text
+from inference import JobClassifier, job_texts
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +36,49 @@ def test_default_top_k_is_five_for_one_and_three_for_many(classifier):
     assert [len(ranked) for ranked in classifier.predict_batch([{"title": "Coffee Maker"}])] == [3]
 
 
-def test_ranking_is_the_cosine_over_all_occupations(classifier):
-    everything = classifier.predict("Wireman", top_k=8)
-    query = classifier.model.encode(["Wireman"], normalize_embeddings=True)[0]
-    expected = classifier.label_embeddings @ query
-    assert [row["code"] for row in everything] == [classifier.codes[i] for i in np.argsort(-expected)]
-    assert [row["score"] for row in everything] == pytest.approx(sorted(expected, reverse=True), abs=1e-5)
+def test_score_is_the_mean_of_label_cosine_and_soft_maximum_over_the_known_titles(classifier):
+    def encode(texts):
+        return classifier.model.encode(texts, normalize_embeddings=True)
+
+    rows = classifier.predict("Wire Puller", "Pulls cable.", top_k=8)
+    for row in rows:
+        listed = [row["title"], *OCCUPATIONS[row["code"]][2]]
+        label = encode([f"{row['title']}. {OCCUPATIONS[row['code']][1]}"]) @ encode(["Wire Puller. Pulls cable."])[0]
+        known = encode(listed) @ encode(["Wire Puller"])[0]
+        soft_maximum = np.log(np.exp(inference.SHARPNESS * known).sum()) / inference.SHARPNESS
+        # the known titles are kept in 8 bits
+        assert row["score"] == pytest.approx((label[0] + min(1, soft_maximum)) / 2, abs=0.01)
+
+
+def test_a_known_title_finds_its_occupation_even_where_the_label_text_does_not(classifier):
+    every_title = {(code, title) for code, facts in OCCUPATIONS.items() for title in [facts[0], *facts[2]]}
+    label_alone = classifier.without_titles(every_title)
+    titles = [(code, title) for code, title in every_title if title != "Team Lead"]  # listed twice
+    found = [code == classifier.predict(title)[0]["code"] for code, title in titles]
+    by_label = [code == label_alone.predict(title)[0]["code"] for code, title in titles]
+    assert sum(found) > sum(by_label)
+
+
+def test_a_title_that_is_held_out_is_not_known(classifier):
+    fewer = classifier.without_titles({("47-2111.00", "Wireman")})
+    known = [row["title"] for row in fewer.predict("Wireman", top_k=8, explain=True)[0]["evidence"]]
+    assert "Wireman" not in known
+    assert classifier.predict("Wireman", explain=True)[0]["evidence"][0]["title"] == "Wireman"
+
+
+def test_explain_adds_the_closest_known_titles(classifier):
+    for row in classifier.predict("coffee  maker".upper(), top_k=8, explain=True):
+        listed = [row["title"], *OCCUPATIONS[row["code"]][2]]
+        assert {evidence["title"] for evidence in row["evidence"]} <= set(listed)
+        assert len(row["evidence"]) == min(3, len(listed))
+        scores = [evidence["score"] for evidence in row["evidence"]]
+        assert scores == sorted(scores, reverse=True)
+    assert classifier.predict_batch([{"title": "RN"}], explain=True)[0][0].keys() >= {"evidence"}
+
+
+def test_explain_without_the_texts_names_the_command(trained_dir, tmp_path):
+    with pytest.raises(FileNotFoundError, match="run python data_preparation.py"):
+        JobClassifier(trained_dir, tmp_path / "no_data").predict("Nurse", explain=True)
 
 
 def test_batch_gives_the_same_as_one_by_one(classifier):
@@ -57,13 +94,13 @@ def test_batch_gives_the_same_as_one_by_one(classifier):
 
 
 def test_title_and_description_are_joined_like_the_labels():
-    assert job_text(" Barista ", " Serves coffee. ") == "Barista. Serves coffee."
-    assert job_text("Barista") == job_text("Barista", "  ") == "Barista"
+    assert job_texts(" Barista ", " Serves coffee. ") == ("Barista. Serves coffee.", "Barista")
+    assert job_texts("Barista") == job_texts("Barista", "  ") == ("Barista", "Barista")
 
 
 @pytest.mark.parametrize("missing", [None, float("nan"), np.nan])
 def test_missing_description_of_a_table_is_no_description(missing):
-    assert job_text("Barista", missing) == "Barista"
+    assert job_texts("Barista", missing) == ("Barista", "Barista")
 
 
 # ------------------------------------------------------------------------------ bad input
@@ -140,8 +177,25 @@ def test_index_of_other_labels_is_rebuilt_and_cached(trained_dir, data_dir, tmp_
     changed = np.abs(first.label_embeddings - shipped.label_embeddings).max(axis=1) > 1e-3
     assert [code for code, is_changed in zip(first.codes, changed, strict=True) if is_changed] == ["35-3023.01"]
 
-    monkeypatch.setattr(JobClassifier, "_encode", lambda *args: pytest.fail("encoded again in spite of the cache"))
+    monkeypatch.setattr(JobClassifier, "_encode", lambda *_, **__: pytest.fail("encoded again in spite of the cache"))
     assert np.array_equal(JobClassifier(trained_dir, tmp_path).label_embeddings, first.label_embeddings)
+
+
+def test_index_of_other_known_titles_is_rebuilt(trained_dir, data_dir, tmp_path):
+    corpus = json.loads((data_dir / "corpus.json").read_text())
+    corpus["35-3023.01"]["titles"].append("Latte Artist")
+    (tmp_path / "corpus.json").write_text(json.dumps(corpus))
+    best = JobClassifier(trained_dir, tmp_path).predict("Latte Artist", explain=True)[0]
+    assert (best["code"], best["evidence"][0]["title"]) == ("35-3023.01", "Latte Artist")
+
+
+def test_data_of_an_earlier_version_are_refused(trained_dir, data_dir, tmp_path):
+    corpus = json.loads((data_dir / "corpus.json").read_text())
+    for texts in corpus.values():
+        del texts["titles"]
+    (tmp_path / "corpus.json").write_text(json.dumps(corpus))
+    with pytest.raises(ValueError, match="run python data_preparation.py again"):
+        JobClassifier(trained_dir, tmp_path)
 
 
 def test_index_of_another_model_is_not_used(trained_dir, data_dir, tmp_path):
@@ -166,6 +220,11 @@ def test_script_ranks_a_job_from_the_command_line(trained_dir, data_dir):
     result = run("Barista", "Serves coffee.", "--top-k", 2, "--model-dir", trained_dir, "--data-dir", data_dir)
     assert result.returncode == 0, result.stderr
     assert len(result.stdout.strip().splitlines()) == 2
+
+
+def test_script_explains_its_answer(trained_dir, data_dir):
+    result = run("Wireman", "--explain", "--top-k", 1, "--model-dir", trained_dir, "--data-dir", data_dir)
+    assert "closest: Wireman (1.0" in result.stdout or "closest: Wireman (0.99" in result.stdout
 
 
 @pytest.mark.parametrize(
