@@ -5,14 +5,15 @@
     python train.py --help                                 # every setting with its default
 
 Reads processed_data/ and saves to output/job_classifier/ the encoder in half precision, the
-label index that inference.py ranks by, a manifest, the metrics and the training curve.
+index that inference.py ranks by, a manifest, the metrics and the training curve.
 An interrupted run goes on from its last checkpoint when the same command is given again.
 
 The loss is MultipleNegativesRankingLoss (Henderson et al. 2017, https://arxiv.org/abs/1705.00652):
 each anchor should be closer to its own occupation's label text than to any other in the batch.
-We depart from the usual recipe in three ways, all of them for speed or harder negatives:
-each distinct label text of a batch is encoded once for several anchors, texts are encoded in
-groups of similar length, and batches are filled with neighbouring occupations.
+We depart from the usual recipe for speed (each distinct label text of a batch is encoded once
+for several anchors, texts are encoded in groups of similar length), for harder negatives (batches
+are filled with neighbouring occupations) and, on demand, for text as users send it (--noise and
+--postings). benchmarks/ablations.py measures what each part gains.
 """
 
 import hashlib
@@ -22,6 +23,8 @@ import logging
 import math
 import os
 import platform
+import random
+import re
 import shutil
 import sys
 from collections import defaultdict
@@ -48,7 +51,7 @@ from transformers import HfArgumentParser, ProgressCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from data_preparation import SEED, InputError, normalize, sha256
-from inference import MANIFEST_FILE, JobClassifier
+from inference import MANIFEST_FILE, JobClassifier, job_texts
 
 # ------------------------------------------------------------------------------ settings
 
@@ -58,6 +61,8 @@ MINILM_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9d
 
 
 def setting(default: Any, help: str) -> Any:
+    if isinstance(default, list):
+        return field(default_factory=lambda: list(default), metadata={"help": help})
     return field(default=default, metadata={"help": help})
 
 
@@ -73,6 +78,14 @@ class Settings:
         "title_desc", "Text an occupation is known by: title, + 200 characters of description, or + all of it."
     )
     max_seq_length: int = setting(256, "Tokens after which a text is cut; only long postings reach it.")
+    # anchors
+    sources: list[str] = setting(
+        ["standard_title", "alternate_title", "title_description", "task",
+         "skill", "knowledge", "ability", "technology", "tool"],
+        "Sources of training samples to use.",
+    )  # fmt: skip
+    noise: float = setting(0.0, "Part of the titles trained on as on postings, with levels, notes, places and slips.")
+    postings: float = setting(0.0, "Part of the titles trained on as whole postings, made up of tasks and phrases.")
     # batches
     batch_size: int = setting(32, "Occupations in a batch: each anchor is ranked against this many label texts.")
     anchors_per_label: int = setting(8, "Anchors drawn together per occupation, so that its label is encoded once.")
@@ -90,12 +103,14 @@ class Settings:
 
     def __post_init__(self) -> None:
         for name, value in asdict(self).items():
-            if isinstance(value, int | float) and value <= 0 and name not in ("seed", "warmup"):
+            if name in ("warmup", "noise", "postings"):
+                if not 0 <= value < 1:
+                    raise InputError(f"--{name} is {value}, but must be from 0 to below 1")
+            elif isinstance(value, int | float) and value <= 0 and name != "seed":
                 raise InputError(f"--{name.replace('_', '-')} is {value}, but must be above zero")
-        if not 0 <= self.warmup < 1:
-            raise InputError(f"--warmup is {self.warmup}, but must be from 0 to below 1")
 
 
+TITLE_SOURCES = ("standard_title", "alternate_title")
 LOCATIONS = ("data_dir", "output_dir", "run_dir")  # the settings that do not change what is trained
 TOP_K = (1, 3, 5)
 BEST_METRIC = "any_listed/all/top1"
@@ -131,13 +146,18 @@ def listed_occupations(samples: list[dict], label_map: dict[str, int]) -> dict[s
     return listed
 
 
-def pairs_dataset(samples: list[dict], label_map: dict[str, int]) -> Dataset:
-    """The samples as the trainer takes them: columns "anchor" (text) and "label" (row of the occupation)."""
-    return Dataset.from_dict(
-        {
-            "anchor": [sample["anchor"] for sample in samples],
-            "label": [label_map[sample["code"]] for sample in samples],
-        }
+def pairs_dataset(samples: list[dict], label_map: dict[str, int], sources: list[str]) -> Dataset:
+    """The samples of some sources as the trainer takes them, with "label", the row of the occupation.
+
+    Raises:
+        InputError: there is no sample of a source.
+    """
+    absent = set(sources) - {sample["source"] for sample in samples}
+    if absent:
+        raise InputError(f"--sources {' '.join(sorted(absent))}: train.json has no such samples")
+    rows = [sample for sample in samples if sample["source"] in sources]
+    return Dataset.from_list(
+        [{"anchor": row["anchor"], "label": label_map[row["code"]], "source": row["source"]} for row in rows]
     )
 
 
@@ -193,16 +213,19 @@ class NeighbourBatchSampler(DefaultBatchSampler):
             yield np.concatenate(batch).tolist()
 
 
+def nearest_labels(settings: Settings, model: SentenceTransformer, label_texts: list[str]) -> np.ndarray:
+    """Rows of the labels nearest to each label, itself first: three times as many as are drawn together."""
+    labels = model.encode(label_texts, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False)
+    return (labels @ labels.T).topk(min(3 * settings.neighbours, len(labels))).indices.cpu().numpy()
+
+
 def neighbour_sampler(
     settings: Settings, model: SentenceTransformer, label_texts: list[str]
 ) -> Callable[..., NeighbourBatchSampler]:
     """NeighbourBatchSampler with the neighbours that the model, before training, finds for each label text."""
-    labels = model.encode(label_texts, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False)
-    # Room to choose from: three times as many neighbours as are drawn together
-    nearest = (labels @ labels.T).topk(min(3 * settings.neighbours, len(labels))).indices.cpu().numpy()
     return partial(
         NeighbourBatchSampler,
-        nearest=nearest,
+        nearest=nearest_labels(settings, model, label_texts),
         anchors_per_label=settings.anchors_per_label,
         neighbours=settings.neighbours,
     )
@@ -222,14 +245,20 @@ class DistinctLabelCollator:
     valid_label_columns = ("label",)  # asked for by SentenceTransformerTrainer
 
     def __init__(
-        self, model: SentenceTransformer, label_texts: list[str], listed: dict[str, set[int]], length_ratio: float
+        self,
+        model: SentenceTransformer,
+        label_texts: list[str],
+        listed: dict[str, set[int]],
+        make_anchors: Callable[[list[dict]], list[str]],
+        length_ratio: float,
     ) -> None:
         self.tokenizer, self.max_length = model.tokenizer, model.max_seq_length
         self.label_texts, self.listed, self.length_ratio = label_texts, listed, length_ratio
+        self.make_anchors = make_anchors
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         labels = list(dict.fromkeys(row["label"] for row in rows))
-        texts = [row["anchor"] for row in rows] + [self.label_texts[label] for label in labels]
+        texts = self.make_anchors(rows) + [self.label_texts[label] for label in labels]
         encoded = self.tokenizer(texts, truncation=True, max_length=self.max_length)
         lengths = np.array([len(ids) for ids in encoded["input_ids"]])
         order = np.argsort(-lengths, kind="stable")
@@ -258,7 +287,13 @@ class DistinctLabelRankingLoss(MultipleNegativesRankingLoss):
     """MultipleNegativesRankingLoss over the distinct labels of a batch, as DistinctLabelCollator marks them."""
 
     def forward(self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
-        embeddings = torch.cat([self.model(features)["sentence_embedding"] for features in sentence_features]).float()
+        return self.rank(self.embed(sentence_features), labels)
+
+    def embed(self, sentence_features: list[dict[str, torch.Tensor]]) -> torch.Tensor:
+        return torch.cat([self.model(features)["sentence_embedding"] for features in sentence_features]).float()
+
+    def rank(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of every anchor's own label among the labels it may be compared with."""
         positive = labels == DistinctLabelCollator.POSITIVE
         anchors = positive.any(dim=1)
         scores = self.similarity_fct(embeddings[anchors], embeddings) * self.scale
@@ -266,11 +301,120 @@ class DistinctLabelRankingLoss(MultipleNegativesRankingLoss):
         return torch.nn.functional.cross_entropy(scores, positive[anchors].int().argmax(dim=1))
 
 
+# ------------------------------------------------------------------------------ made-up anchors
+
+# What employers add to a title; all of our own invention. "Manager", "Supervisor" and "Director"
+# are not among the levels: they change the occupation.
+LEVELS_BEFORE = ["Senior", "Sr.", "Sr", "Lead", "Principal", "Staff", "Junior", "Jr.", "Associate", "Experienced",
+                 "Entry Level", "Mid-Level", "Certified"]  # fmt: skip
+LEVELS_AFTER = ["I", "II", "III", "IV", "V", "1", "2", "3", "Level 2", "- Senior", "(Senior)", "- Junior",
+                "- Entry Level", "Trainee"]  # fmt: skip
+NOTES = ["(Remote)", "- Remote", "(Hybrid)", "Full Time", "(Full-Time)", "Part-Time", "(PT)", "- Night Shift",
+         "2nd Shift", "Weekends", "PRN", "(Contract)", "- Temporary", "Seasonal", "$22/hr", "- Up to $60K",
+         "(Multiple Positions)", "(Multiple Openings)", "Immediate Hire!", "w/ Sign-On Bonus", "- No Experience Needed",
+         "(m/f/d)", "Job ID 20418", "#4471", "[Req. 1187]", "- 12 Month Contract", "- Bilingual"]  # fmt: skip
+PLACES = ["Chicago, IL", "Dallas TX", "Atlanta", "New York, NY", "Boston", "Seattle, WA", "Denver", "Los Angeles",
+          "Columbus, OH", "Toronto", "London", "Northeast Region", "Downtown", "West Campus"]  # fmt: skip
+EMPLOYERS = ["Northwind", "Globex Corp.", "Riverside Health", "St. Mary Hospital", "Lakeview School District",
+             "Summit Logistics", "Bright Foods", "City of Springfield", "Pioneer Bank", "Harbor Hotels",
+             "Greenfield Farms", "Vertex Systems"]  # fmt: skip
+ABBREVIATIONS = {
+    "accountant": "Acct", "accounting": "Acctg", "administrative": "Admin", "administrator": "Admin",
+    "assistant": "Asst", "certified nursing assistant": "CNA", "coordinator": "Coord", "customer service": "CS",
+    "department": "Dept", "developer": "Dev", "director": "Dir", "electrical": "Elec", "emergency room": "ER",
+    "engineer": "Engr", "executive": "Exec", "human resources": "HR", "information technology": "IT",
+    "intensive care unit": "ICU", "laboratory": "Lab", "licensed practical nurse": "LPN", "maintenance": "Maint",
+    "management": "Mgmt", "manager": "Mgr", "manufacturing": "Mfg", "mechanical": "Mech", "mechanic": "Mech",
+    "nurse practitioner": "NP", "operating room": "OR", "operations": "Ops", "operator": "Oper", "production": "Prod",
+    "professor": "Prof", "quality assurance": "QA", "quality control": "QC", "registered nurse": "RN",
+    "representative": "Rep", "secretary": "Secy", "services": "Svcs", "software": "SW", "specialist": "Spec",
+    "supervisor": "Supv", "technician": "Tech", "technology": "Tech", "vice president": "VP",
+}  # fmt: skip
+HEAD_NOUN = re.compile(r"(.+) ((?:analyst|assistant|coordinator|designer|developer|director|engineer|instructor|"
+                       r"manager|nurse|operator|professor|scientist|specialist|supervisor|teacher|technician)s?)",
+                       re.IGNORECASE)  # fmt: skip
+OPENINGS = ["We are looking for a {title} to join our team.", "{employer} is hiring a {title}.", "About the role:",
+            "Job summary:", "{employer} is a growing company that puts people first. As a {title} you will",
+            "Reporting to the department head, the {title} will do the following.", "Responsibilities:",
+            "What you will do:", "Come and work with us in {place}!"]  # fmt: skip
+SKILL_PHRASES = ["Experience with {tools} required.", "Knowledge of {tools} is a plus.", "Skills: {tools}.",
+                 "You have worked with {tools}."]  # fmt: skip
+CLOSINGS = ["We offer competitive pay, health insurance and paid time off.", "Two years of experience preferred.",
+            "{employer} is an equal opportunity employer.", "High school diploma or equivalent.", "Apply today!",
+            "Bachelor's degree or higher.", "Must be able to work weekends.", "Good communication skills expected.",
+            "Salary depends on experience.", "Valid driver's license.", "Full time, {place}."]  # fmt: skip
+
+
+def noisy_title(title: str, rng: random.Random) -> str:
+    """A title as it stands on a posting: other word order, abbreviated, misspelt, with level, place or notes."""
+    if rng.random() < 0.1 and (match := HEAD_NOUN.fullmatch(title)):
+        title = f"{match[2]}{rng.choice([', ', ' - ', ' of '])}{match[1]}"  # Tax Manager -> Manager, Tax
+    if rng.random() < 0.2:
+        long_forms = [form for form in ABBREVIATIONS if re.search(rf"\b{form}\b", title, re.IGNORECASE)]
+        if long_forms:
+            form = max(long_forms, key=len)
+            title = re.sub(rf"\b{form}\b", ABBREVIATIONS[form], title, flags=re.IGNORECASE)
+    if rng.random() < 0.08 and len(title) > 5:
+        i = rng.randrange(1, len(title) - 2)
+        title = title[:i] + rng.choice([title[i + 1] + title[i], title[i], title[i : i + 2] * 2]) + title[i + 2 :]
+    if rng.random() < 0.4:
+        before = rng.random() < 0.6
+        title = f"{rng.choice(LEVELS_BEFORE)} {title}" if before else f"{title} {rng.choice(LEVELS_AFTER)}"
+    if rng.random() < 0.3:
+        addition = rng.choice([NOTES, PLACES, EMPLOYERS])
+        title += (" " if addition is NOTES else rng.choice([" - ", ", ", " | "])) + rng.choice(addition)
+    return title
+
+
+def made_up_posting(title: str, tasks: list[str], technologies: list[str], rng: random.Random) -> str:
+    """A posting for a title: some of the occupation's tasks and technologies among the usual phrases."""
+    fill = {"title": title, "employer": rng.choice(EMPLOYERS), "place": rng.choice(PLACES)}
+    parts = [rng.choice(OPENINGS)] if rng.random() < 0.6 else []
+    parts += rng.sample(tasks, min(len(tasks), rng.randint(1, 5)))
+    if technologies and rng.random() < 0.4:
+        tools = rng.sample(technologies, min(len(technologies), rng.randint(1, 4)))
+        parts.append(rng.choice(SKILL_PHRASES).replace("{tools}", ", ".join(tools)))
+    parts += rng.sample(CLOSINGS, rng.choice([0, 0, 1, 2]))
+    for name, value in fill.items():
+        parts = [part.replace(f"{{{name}}}", value) for part in parts]
+    return job_texts(title, " ".join(parts))[0]
+
+
+class AnchorMaker:
+    """Turns some of the titles in a batch into what users send: noisy titles and whole postings.
+
+    The rest, and anchors of other sources, stay as they are. The choice depends on the seed and
+    the batch alone, so that a resumed run sees the same anchors.
+    """
+
+    def __init__(self, samples: list[dict], label_map: dict[str, int], settings: Settings) -> None:
+        self.noise, self.postings, self.seed = settings.noise, settings.postings, settings.seed
+        self.tasks, self.technologies = defaultdict(list), defaultdict(list)
+        for sample in samples:
+            if sample["source"] == "task":
+                self.tasks[label_map[sample["code"]]].append(sample["anchor"])
+            elif sample["source"] == "technology":
+                self.technologies[label_map[sample["code"]]].append(sample["anchor"].split(" uses technology: ")[1])
+
+    def __call__(self, rows: list[dict]) -> list[str]:
+        rng = random.Random(f"{self.seed} {[row['anchor'] for row in rows]}")
+        anchors = []
+        for row in rows:
+            anchor, label = row["anchor"], row["label"]
+            if row["source"] in TITLE_SOURCES:
+                if rng.random() < self.noise:
+                    anchor = noisy_title(anchor, rng)
+                if self.tasks[label] and rng.random() < self.postings:
+                    anchor = made_up_posting(anchor, self.tasks[label], self.technologies[label], rng)
+            anchors.append(anchor)
+        return anchors
+
+
 # ------------------------------------------------------------------------------ evaluation
 
 
 class OccupationEvaluator(BaseEvaluator):
-    """Top-1/3/5 accuracy over all validation samples, overall and by source.
+    """Top-1/3/5 accuracy over all validation samples, overall and by source, by the label text alone.
 
     Counted twice: "own_code" accepts only the sample's own code, "any_listed" any occupation that
     O*NET lists for that very text (6,819 titles of O*NET 30.1 stand under several).
@@ -292,7 +436,10 @@ class OccupationEvaluator(BaseEvaluator):
             model.encode, normalize_embeddings=True, convert_to_tensor=True, show_progress_bar=False, batch_size=128
         )
         scores = encode(self.anchors) @ encode(self.label_texts).T
-        ranked = scores.topk(min(max(TOP_K), scores.shape[1])).indices.cpu().numpy()
+        return self.metrics(scores.topk(min(max(TOP_K), scores.shape[1])).indices.cpu().numpy())
+
+    def metrics(self, ranked: np.ndarray) -> dict[str, float]:
+        """Accuracies of a ranking, shape (samples, 5): label rows, best first."""
         hits = {
             "own_code": ranked == self.own[:, None],
             "any_listed": np.array(
@@ -425,7 +572,7 @@ def train(settings: Settings) -> None:
     data = load_data(Path(settings.data_dir))
     label_map, label_texts = data["label_map"], [texts[settings.label_mode] for texts in data["corpus"].values()]
     listed = listed_occupations(data["train"] + data["val"], label_map)
-    train_dataset = pairs_dataset(data["train"], label_map)
+    train_dataset = pairs_dataset(data["train"], label_map, settings.sources)
 
     # Run folder: an unfinished run of the same settings and data goes on, any other is left alone
     run_dir = Path(settings.run_dir)
@@ -456,7 +603,7 @@ def train(settings: Settings) -> None:
     if "untouched" not in run:
         run["untouched"] = evaluator(model)
         run_file.write_text(json.dumps(run))
-    log.info(f"validation before training\n{accuracy_table(run['untouched'], counts)}")
+    log.info(f"validation before training, label text alone\n{accuracy_table(run['untouched'], counts)}")
 
     # Batches
     sampler = neighbour_sampler(settings, model, label_texts)
@@ -490,7 +637,9 @@ def train(settings: Settings) -> None:
             dataloader_pin_memory=torch.cuda.is_available(),
         ),
         train_dataset=train_dataset,
-        data_collator=DistinctLabelCollator(model, label_texts, listed, settings.length_ratio),
+        data_collator=DistinctLabelCollator(
+            model, label_texts, listed, AnchorMaker(data["train"], label_map, settings), settings.length_ratio
+        ),
         loss=DistinctLabelRankingLoss(model, scale=settings.scale),
         evaluator=evaluator,
     )
@@ -525,13 +674,23 @@ def train(settings: Settings) -> None:
     }
     write_json(staged / MANIFEST_FILE, manifest)  # JobClassifier reads the label mode from it
     classifier = JobClassifier(staged, settings.data_dir, settings.label_mode)
-    manifest["metrics"] = {"untouched": run["untouched"], "trained": evaluator(classifier.model)}
+    # Else the validation titles would be looked up among the known titles
+    without = classifier.without_titles({(sample["code"], sample["anchor"]) for sample in data["val"]})
+    jobs = [{"title": sample["anchor"]} for sample in data["val"]]
+    ranked = without.predict_batch(jobs, top_k=min(max(TOP_K), len(label_map)))
+    rows = np.array([[label_map[row["code"]] for row in occupations] for occupations in ranked])
+    manifest["metrics"] = {
+        "untouched": run["untouched"],
+        "trained": evaluator(classifier.model),
+        "with_known_titles": evaluator.metrics(rows),
+    }
     write_json(staged / MANIFEST_FILE, manifest)
     history = trainer.state.log_history
     write_json(staged / "metrics.json", manifest["metrics"] | {"history": history})
     plot_curve(history, run["untouched"], staged / "training_curve.png")
-    log.info(f"validation after training, best checkpoint (step {trainer.state.best_global_step:,})\n"
-             f"{accuracy_table(manifest['metrics']['trained'], counts)}")  # fmt: skip
+    log.info(f"best checkpoint: step {trainer.state.best_global_step:,}")
+    log.info(f"validation, label text alone\n{accuracy_table(manifest['metrics']['trained'], counts)}")
+    log.info(f"validation, with known titles\n{accuracy_table(manifest['metrics']['with_known_titles'], counts)}")
     log.info(f"training took {result.metrics['train_runtime'] / 60:.0f} minutes")
     shutil.copy(run_dir / "train.log", staged / "train.log")
     save_whole(staged, output_dir)

@@ -2,17 +2,20 @@
 
     python -m benchmarks.accuracy                     # on the validation split
     python -m benchmarks.accuracy --sets FOLDER       # and on every .tsv file in a folder
+    python -m benchmarks.accuracy --model-dirs output/job_classifier output/plain     # several models
 
 A set is a tab-separated file with the columns title, description (may be empty) and code
 ('|' between accepted codes). Validation accepts every code that O*NET lists for the text; the
 row "ceiling" is what a perfect coder reaches that must guess among them, own code alone accepted.
-Every way but the trained model knows training titles alone when it is measured on validation.
+Measured on validation, every way knows the titles of the training split alone.
 """
 
 import argparse
 import csv
+import json
 import os
 import platform
+import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from importlib.metadata import version
@@ -21,16 +24,16 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.stats import binomtest
+from sentence_transformers import SentenceTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
 
 import train
 from data_preparation import normalize
-from inference import DATA_DIR, MODEL_DIR, JobClassifier, job_text
+from inference import DATA_DIR, MANIFEST_FILE, MODEL_DIR, JobClassifier
 
 TOP_K = (1, 3, 5)
 LEVELS = {8: 10, 6: 7, 2: 2}  # digits of the code -> characters of "15-1252.00"
-TITLE_SOURCES = ("standard_title", "alternate_title")
 BLOCK = 500  # rows scored at a time, so that the matrix of 500 x 57,500 titles stays small
 
 
@@ -52,7 +55,7 @@ def read_set(path: Path) -> Set:
 
 
 def titles_of(samples: list[dict[str, str]]) -> list[tuple[str, str]]:
-    return [(sample["anchor"], sample["code"]) for sample in samples if sample["source"] in TITLE_SOURCES]
+    return [(sample["anchor"], sample["code"]) for sample in samples if sample["source"] in train.TITLE_SOURCES]
 
 
 def blocks(n: int, name: str) -> Iterator[slice]:
@@ -90,86 +93,128 @@ def tfidf(known: list[tuple[str, str]]) -> Ranker:
     return rank
 
 
-def encoder(model: train.SentenceTransformer, codes: list[str], labels: np.ndarray) -> Ranker:
-    """Occupations by the cosine of job and label embedding."""
+def classifier_of(model: SentenceTransformer, label_mode: str, data_dir: str | Path) -> JobClassifier:
+    """A classifier for a model that is not saved yet."""
+    with tempfile.TemporaryDirectory() as folder:
+        model.save_pretrained(folder, create_model_card=False)
+        train.write_json(Path(folder) / MANIFEST_FILE, {"settings": {"label_mode": label_mode}})
+        return JobClassifier(folder, data_dir, label_mode)
+
+
+def remember_embeddings(classifier: JobClassifier) -> None:
+    """Let the classifier, and those made from it by without_titles, encode every text only once."""
+    encode, known = classifier._encode, {}
+
+    def remembered(texts: list[str]) -> np.ndarray:
+        new = [text for text in dict.fromkeys(texts) if text not in known]
+        if new:
+            known.update(zip(new, encode(new, show_progress_bar=True), strict=True))
+        return np.stack([known[text] for text in texts])
+
+    classifier._encode = remembered
+
+
+def coder(classifier: JobClassifier) -> Ranker:
+    """Occupations as the classifier ranks them."""
 
     def rank(titles: list[str], descriptions: list[str]) -> np.ndarray:
-        texts = [job_text(title, description) for title, description in zip(titles, descriptions, strict=True)]
-        queries = model.encode(texts, normalize_embeddings=True, show_progress_bar=True)
-        return np.array(codes)[np.argsort(-(queries @ labels.T), axis=1)[:, : max(TOP_K)]]
+        jobs = [{"title": title, "description": text} for title, text in zip(titles, descriptions, strict=True)]
+        return np.array([[row["code"] for row in ranked] for ranked in classifier.predict_batch(jobs, max(TOP_K))])
 
     return rank
 
 
-def figures(ranked: np.ndarray, accepted: list[set[str]]) -> list[str]:
-    """Top-1/3/5 at each level; top-1 with its 95 % Wilson interval."""
-    cells = []
-    for length in LEVELS.values():
-        prefixes = [{code[:length] for code in codes} for codes in accepted]
-        hit = np.array([[code[:length] in codes for code in row] for row, codes in zip(ranked, prefixes, strict=True)])
-        counts = [int(hit[:, :k].any(axis=1).sum()) for k in TOP_K]
-        low, high = binomtest(counts[0], len(hit)).proportion_ci(method="wilson")
-        cells.append(
-            " / ".join(f"{100 * count / len(hit):.1f}" for count in counts) + f" ({100 * low:.1f}-{100 * high:.1f})"
-        )
-    return cells
+def shares(ranked: np.ndarray, accepted: list[set[str]], length: int = LEVELS[8]) -> np.ndarray:
+    """Top-1/3/5 accuracy, a code counted as right if its first `length` characters are."""
+    prefixes = [{code[:length] for code in codes} for codes in accepted]
+    hit = np.array([[code[:length] in codes for code in row] for row, codes in zip(ranked, prefixes, strict=True)])
+    return np.array([hit[:, :k].any(axis=1).mean() for k in TOP_K])
+
+
+def with_interval(share: float, n: int) -> str:
+    """Per cent and half the width of the 95 % Wilson interval."""
+    low, high = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    return f"{100 * share:.1f} ±{50 * (high - low):.1f}"
 
 
 def print_table(name: str, ranked: dict[str, np.ndarray], accepted: list[set[str]], ceiling: bool) -> None:
     """One set as a Markdown table, a row for each way of coding."""
-    print(f"\n{name}, n = {len(accepted):,}\n")
-    print("| | " + " | ".join(f"{digits} digits: top-1/3/5 (95 % of top-1)" for digits in LEVELS) + " |")
+    n = len(accepted)
+    print(f"\n### {name}, n = {n:,}\n")
+    print("| | " + " | ".join(f"{digits} digits: top-1 / 3 / 5" for digits in LEVELS) + " |")
     print("|---|" + "---|" * len(LEVELS))
     for way, codes in ranked.items():
-        print(f"| {way} | " + " | ".join(figures(codes, accepted)) + " |")
+        cells = [
+            " / ".join(with_interval(share, n) for share in shares(codes, accepted, length))
+            for length in LEVELS.values()
+        ]
+        print(f"| {way} | " + " | ".join(cells) + " |")
     if ceiling:
-        shares = [100 * np.mean([min(1, k / len(codes)) for codes in accepted]) for k in TOP_K]
-        print(
-            "| ceiling, own code | " + " / ".join(f"{share:.1f}" for share in shares) + " |" + " |" * (len(LEVELS) - 1)
-        )
+        best = [100 * np.mean([min(1, k / len(codes)) for codes in accepted]) for k in TOP_K]
+        print(f"| ceiling, own code | {' / '.join(f'{share:.1f}' for share in best)} |" + " |" * (len(LEVELS) - 1))
+
+
+def print_summary(parts: dict[str, tuple[dict[str, np.ndarray], list[set[str]]]]) -> None:
+    """All sets in one Markdown table: top-1 and top-5 at 8 digits."""
+    print("\n| top-1 / top-5, 8 digits | " + " | ".join(parts) + " |\n|---|" + "---|" * len(parts))
+    for way in next(iter(parts.values()))[0]:
+        cells = []
+        for ranked, accepted in parts.values():
+            first, _, fifth = shares(ranked[way], accepted)
+            cells.append(f"{100 * first:.1f} / {100 * fifth:.1f}")
+        print(f"| {way} | " + " | ".join(cells) + " |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
-    parser.add_argument("--model-dir", type=Path, default=MODEL_DIR, help="folder that train.py saved")
-    parser.add_argument("--data-dir", type=Path, default=DATA_DIR, help="folder that data_preparation.py wrote")
+    parser.add_argument("--model-dirs", nargs="+", default=[MODEL_DIR], help="folders that train.py saved")
+    parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote")
     args = parser.parse_args()
 
     data = train.load_data(Path(args.data_dir))
-    classifier = JobClassifier(args.model_dir, args.data_dir)
-    untouched, _ = train.load_base_model(train.MINILM)
-    labels = [texts[classifier.label_mode] for texts in data["corpus"].values()]
-    untouched_labels = untouched.encode(labels, normalize_embeddings=True)
-    codes = classifier.codes
-    listed = train.listed_occupations(data["train"] + data["val"], dict(zip(codes, codes, strict=True)))
+    codes = {code: code for code in data["corpus"]}
+    listed = train.listed_occupations(data["train"] + data["val"], codes)
     anchors = [sample["anchor"] for sample in data["val"]]
     validation = Set("validation", anchors, [""] * len(anchors), [listed[normalize(anchor)] for anchor in anchors])
     sources = np.array([sample["source"] for sample in data["val"]])
     sets = [validation, *(read_set(path) for path in sorted(args.sets.glob("*.tsv")))] if args.sets else [validation]
 
-    known_in = {True: titles_of(data["train"]), False: titles_of(data["train"] + data["val"])}
-    rankers: dict[str, dict[bool, Ranker]] = {
-        "exact look-up": {is_val: exact_lookup(known) for is_val, known in known_in.items()},
-        "character TF-IDF": {is_val: tfidf(known) for is_val, known in known_in.items()},
-        "untouched MiniLM": dict.fromkeys((True, False), encoder(untouched, classifier.codes, untouched_labels)),
-        "this model": dict.fromkeys(
-            (True, False), encoder(classifier.model, classifier.codes, classifier.label_embeddings)
-        ),
+    # Each way of coding twice: knowing the training titles alone, for validation, and knowing all titles
+    known = {True: titles_of(data["train"]), False: titles_of(data["train"] + data["val"])}
+    held_out = {(code, title) for title, code in titles_of(data["val"])}
+    every_title = {(code, title) for title, code in known[False]}
+    ways: dict[str, dict[bool, Ranker]] = {
+        "exact look-up": {is_val: exact_lookup(titles) for is_val, titles in known.items()},
+        "character TF-IDF": {is_val: tfidf(titles) for is_val, titles in known.items()},
     }
+    untouched, _ = train.load_base_model(train.MINILM)
+    classifiers = {"untouched MiniLM": classifier_of(untouched, "title_desc", args.data_dir)}
+    for folder in args.model_dirs:
+        label_mode = json.loads((Path(folder) / MANIFEST_FILE).read_text())["settings"]["label_mode"]
+        classifiers[Path(folder).name] = JobClassifier(folder, args.data_dir, label_mode)
+    for name, classifier in classifiers.items():
+        remember_embeddings(classifier)
+        ways[f"{name}, label text alone"] = dict.fromkeys((True, False), coder(classifier.without_titles(every_title)))
+        ways[f"{name}, with known titles"] = {
+            True: coder(classifier.without_titles(held_out)), False: coder(classifier)
+        }  # fmt: skip
+
     manifest, cores = data["manifest"], f"{platform.machine()}, {os.cpu_count()} cores"
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "sentence-transformers", "scikit-learn"))
     print(f"O*NET {manifest['release']}, seed {manifest['seed']}, {cores}, {packages}")
+    parts = {}
     for texts in sets:
         is_val = texts is validation
-        ranked = {name: by_known[is_val](texts.titles, texts.descriptions) for name, by_known in rankers.items()}
-        parts = {texts.name: np.arange(len(texts.titles))}
-        if is_val:
-            parts |= {f"validation: {source}": np.flatnonzero(sources == source) for source in dict.fromkeys(sources)}
-        for name, rows in parts.items():
-            print_table(
-                name, {way: codes[rows] for way, codes in ranked.items()}, [texts.accepted[i] for i in rows], is_val
-            )
+        ranked = {name: way[is_val](texts.titles, texts.descriptions) for name, way in ways.items()}
+        parts[texts.name] = (ranked, texts.accepted)
+        for source in dict.fromkeys(sources) if is_val else ():
+            rows = np.flatnonzero(sources == source)
+            part = {name: found[rows] for name, found in ranked.items()}
+            parts[f"validation: {source}"] = (part, [texts.accepted[i] for i in rows])
+    print_summary(parts)
+    for name, (ranked, accepted) in parts.items():
+        print_table(name, ranked, accepted, ceiling=name.startswith(validation.name))
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ import os
 import platform
 import statistics
 import time
+from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -23,19 +24,30 @@ ROUNDS = 7  # of which the first is thrown away
 SECONDS_PER_TURN = 6.0
 
 
+def features_of(batch: dict[str, torch.Tensor]) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
+    """The groups of texts and the relation matrix in a batch of DistinctLabelCollator, as the loss takes them."""
+    labels = batch.pop("label")
+    groups = defaultdict(dict)
+    for key, value in batch.items():
+        _, group, name = key.split("_", 2)
+        groups[group][name] = value
+    return list(groups.values()), labels
+
+
 def main() -> None:
     settings = train.Settings()
     data = train.load_data(Path(settings.data_dir))
     label_map = data["label_map"]
     label_texts = [texts[settings.label_mode] for texts in data["corpus"].values()]
     listed = train.listed_occupations(data["train"], label_map)
-    dataset = train.pairs_dataset(data["train"], label_map)
+    dataset = train.pairs_dataset(data["train"], label_map, settings.sources)
     model, _ = train.load_base_model(settings.base_model)
     model.max_seq_length = settings.max_seq_length
     sampler = train.neighbour_sampler(settings, model, label_texts)(
         dataset, batch_size=settings.batch_size * settings.anchors_per_label, drop_last=False, seed=settings.seed
     )
-    collator = train.DistinctLabelCollator(model, label_texts, listed, settings.length_ratio)
+    make_anchors = train.AnchorMaker(data["train"], label_map, settings)
+    collator = train.DistinctLabelCollator(model, label_texts, listed, make_anchors, settings.length_ratio)
     ours, plain = train.DistinctLabelRankingLoss(model), MultipleNegativesRankingLoss(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-9, fused=True)
     rng = np.random.default_rng(settings.seed)
@@ -48,14 +60,7 @@ def main() -> None:
 
     def our_batches():
         for indices in sampler:
-            batch = collator([dataset[i] for i in indices])
-            labels = batch.pop("label")
-            groups = dict.fromkeys(key.split("_", 2)[1] for key in batch)
-            features = [
-                {key.split("_", 2)[2]: value for key, value in batch.items() if key.split("_", 2)[1] == group}
-                for group in groups
-            ]
-            yield features, labels, len(indices)
+            yield *features_of(collator([dataset[i] for i in indices])), len(indices)
 
     recipes = {
         "plain, float32": (plain_batches(), plain, False),

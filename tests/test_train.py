@@ -36,14 +36,16 @@ def test_script_runs_whole_and_saves_a_complete_model(trained_dir, data_dir):
     assert manifest["data"] == json.loads((data_dir / "manifest.json").read_text())
     assert manifest["settings"]["label_mode"] == "title_desc"
     assert len(manifest["base_model_sha256"]) == 64
-    assert set(manifest["metrics"]) == {"untouched", "trained"}
+    assert set(manifest["metrics"]) == {"untouched", "trained", "with_known_titles"}
     assert manifest["versions"]["torch"]
     weights = load_file(trained_dir / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float16}
     with safe_open(trained_dir / "label_index.safetensors", framework="numpy") as index:
         assert index.get_tensor("label_embeddings").shape == (8, 32)
+        assert index.get_tensor("title_embeddings").dtype == np.int8
+        assert index.get_tensor("title_counts").sum() == len(index.get_tensor("title_rows"))
         assert index.metadata()["label_mode"] == "title_desc"
-    assert "validation after training" in (trained_dir / "train.log").read_text()
+    assert "validation, with known titles" in (trained_dir / "train.log").read_text()
 
 
 def test_training_lowers_the_loss(trained_dir):
@@ -60,7 +62,9 @@ def test_help_lists_every_setting_with_its_default():
     assert "(default: title_desc)" in " ".join(result.stdout.split())
 
 
-@pytest.mark.parametrize(("flag", "value"), [("--batch-size", "0"), ("--epochs", "-1"), ("--warmup", "1.5")])
+@pytest.mark.parametrize(
+    ("flag", "value"), [("--batch-size", "0"), ("--epochs", "-1"), ("--warmup", "1.5"), ("--noise", "2")]
+)
 def test_setting_out_of_range_is_named(flag, value, capsys):
     assert train.main([flag, value]) == 2
     assert flag in capsys.readouterr().err
@@ -149,6 +153,59 @@ def unreachable_hub(*args, **kwargs):
     raise OSError("no connection")
 
 
+def test_a_source_that_train_json_lacks_is_named():
+    with pytest.raises(InputError, match="--sources bogus: train.json has no such samples"):
+        train.pairs_dataset([{"anchor": "a", "code": "A", "source": "task"}], {"A": 0}, ["task", "bogus"])
+
+
+def test_only_the_chosen_sources_are_trained_on():
+    samples = [{"anchor": "a", "code": "A", "source": "task"}, {"anchor": "b", "code": "A", "source": "tool"}]
+    assert train.pairs_dataset(samples, {"A": 0}, ["tool"])["anchor"] == ["b"]
+
+
+# ------------------------------------------------------------------------------ made-up anchors
+
+SAMPLES = [
+    {"anchor": "Tax Manager", "code": "A", "source": "alternate_title"},
+    {"anchor": "Check the returns of firms.", "code": "A", "source": "task"},
+    {"anchor": "Accountants uses technology: QuickBooks", "code": "A", "source": "technology"},
+]
+
+
+def anchors_of(noise, postings, sample, times=50):
+    """What becomes of a sample in many batches."""
+    settings = train.Settings(noise=noise, postings=postings)
+    make_anchors = train.AnchorMaker(SAMPLES, {"A": 0}, settings)
+    row = {"anchor": sample["anchor"], "label": 0, "source": sample["source"]}
+    return make_anchors([row] * times)
+
+
+def test_without_noise_and_postings_anchors_stay_as_they_are():
+    assert set(anchors_of(0, 0, SAMPLES[0])) == {"Tax Manager"}
+
+
+def test_noise_makes_titles_but_not_tasks_noisy():
+    assert len(set(anchors_of(0.9, 0, SAMPLES[0]))) > 10
+    assert set(anchors_of(0.9, 0.9, SAMPLES[1])) == {SAMPLES[1]["anchor"]}
+
+
+def test_postings_hold_title_tasks_and_technologies():
+    postings = [anchor for anchor in anchors_of(0, 0.9, SAMPLES[0]) if anchor != "Tax Manager"]
+    assert len(postings) > 30
+    assert all(text.startswith("Tax Manager. ") and "Check the returns of firms." in text for text in postings)
+    assert any("QuickBooks" in text for text in postings)
+    assert not any("{" in text for text in postings)
+
+
+def test_the_same_batch_becomes_the_same_anchors():
+    assert anchors_of(0.5, 0.5, SAMPLES[0]) == anchors_of(0.5, 0.5, SAMPLES[0])
+
+
+def test_noise_never_makes_a_manager():
+    rng = train.random.Random(0)
+    assert not any("Manager" in train.noisy_title("Barista", rng) for _ in range(500))
+
+
 # ------------------------------------------------------------------------------ batches
 
 
@@ -199,9 +256,13 @@ def encoder(tiny_encoder):
 
 
 def collate(encoder, rows, length_ratio=100.0):
-    return train.DistinctLabelCollator(encoder, LABELS, LISTED, length_ratio)(
-        [{"anchor": a, "label": i} for a, i in rows]
+    return train.DistinctLabelCollator(encoder, LABELS, LISTED, as_they_are, length_ratio)(
+        [{"anchor": anchor, "label": label} for anchor, label in rows]
     )
+
+
+def as_they_are(rows):
+    return [row["anchor"] for row in rows]
 
 
 def features_of(batch):
