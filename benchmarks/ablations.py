@@ -1,0 +1,212 @@
+"""What each part of the training recipe gains: short runs that differ from a base in one thing.
+
+    python -m benchmarks.ablations                          # every variant, 7 minutes each on two laptop cores
+    python -m benchmarks.ablations --sets FOLDER            # measured on the .tsv files in a folder as well
+    python -m benchmarks.ablations --variants base "random batches" --steps 300
+
+All variants take the same number of steps of the same number of anchors. Each is measured on
+validation (titles, tasks, and postings made up of both) and on the sets, all in 16-bit arithmetic
+where the hardware has it. Finished variants are kept in --results and are not run again.
+"""
+
+import argparse
+import json
+import os
+import platform
+import random
+import time
+from collections import defaultdict
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from tqdm import tqdm
+from transformers import get_linear_schedule_with_warmup, set_seed
+
+import train
+from benchmarks.accuracy import Set, classifier_of, coder, read_set, shares
+from benchmarks.training_speed import features_of
+from data_preparation import normalize
+from train import DistinctLabelCollator as Collator
+
+RESULTS = Path(__file__).with_suffix(".json")
+VALIDATION = ("titles", "tasks", "postings")
+POSTINGS = 1500  # made up of validation titles and tasks
+
+# The recipe that the variants depart from, where it differs from train.py's defaults
+BASE = {"sources": ["standard_title", "alternate_title", "title_description", "task"], "noise": 0.3, "postings": 0.15}
+
+
+class SymmetricLoss(train.DistinctLabelRankingLoss):
+    """Also asks each label text to find its own anchors among those of the batch."""
+
+    def forward(self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
+        embeddings = self.embed(sentence_features)
+        positive, pair = labels == Collator.POSITIVE, labels != Collator.NO_PAIR
+        scores = (self.similarity_fct(embeddings, embeddings) * self.scale).masked_fill(~pair, -torch.inf)
+        is_label = positive.any(dim=0)
+        own = scores.masked_fill(~positive, -torch.inf)[:, is_label].logsumexp(0)
+        backward = (scores[:, is_label].logsumexp(0) - own).mean()
+        return (self.rank(embeddings, labels) + backward) / 2
+
+
+class TitleLoss(train.DistinctLabelRankingLoss):
+    """Also ranks the occupations of a batch by the other anchors they have, as the known titles are used."""
+
+    def forward(self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
+        embeddings = self.embed(sentence_features)
+        is_anchor = (labels == Collator.POSITIVE).any(dim=1)
+        own = (labels == Collator.POSITIVE)[is_anchor].int().argmax(dim=1)
+        same = own[:, None] == own[None, :]
+        fair = labels[is_anchor][:, own] != Collator.NO_PAIR
+        fair.fill_diagonal_(False)
+        anchors = embeddings[is_anchor]
+        scores = (self.similarity_fct(anchors, anchors) * self.scale).masked_fill(~fair, -torch.inf)
+        has_other = (same & fair).any(dim=1)
+        leave_one_out = scores.logsumexp(1) - scores.masked_fill(~same, -torch.inf).logsumexp(1)
+        return self.rank(embeddings, labels) + leave_one_out[has_other].mean()
+
+
+class Variant(NamedTuple):
+    settings: dict[str, Any] = {}
+    loss: type[train.DistinctLabelRankingLoss] = train.DistinctLabelRankingLoss
+    mask_listed: bool = True  # other occupations listed for an anchor's very text are no negatives
+    mine_every: int = 0  # steps after which neighbours are looked up again with the model as it is then
+
+
+VARIANTS = {
+    "base": Variant(),
+    "another seed": Variant({"seed": 43}),
+    "all sources": Variant({"sources": train.Settings().sources}),
+    "titles alone": Variant({"sources": ["standard_title", "alternate_title"]}),
+    "no noise": Variant({"noise": 0.0}),
+    "no postings": Variant({"postings": 0.0}),
+    "random batches": Variant({"neighbours": 1}),
+    "title to title": Variant(loss=TitleLoss),
+    "symmetric loss": Variant(loss=SymmetricLoss),
+    "listed as negatives": Variant(mask_listed=False),
+    "64 occupations x 4": Variant({"batch_size": 64, "anchors_per_label": 4}),
+    "learning rate 5e-5": Variant({"learning_rate": 5e-5}),
+    "learning rate 3e-4": Variant({"learning_rate": 3e-4}),
+    "mined again": Variant(mine_every=50),
+    "16 occupations x 16": Variant({"batch_size": 16, "anchors_per_label": 16}),
+    "scale 30": Variant({"scale": 30.0}),
+}
+
+
+def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> tuple[Any, int, float]:
+    """Train for some steps as train.py would; returns the model, the tokens it read and the seconds it took."""
+    set_seed(settings.seed)
+    label_map, label_texts = data["label_map"], [texts[settings.label_mode] for texts in data["corpus"].values()]
+    listed = train.listed_occupations(data["train"] + data["val"], label_map)
+    dataset = train.pairs_dataset(data["train"], label_map, settings.sources)
+    model, _ = train.load_base_model(settings.base_model)
+    model.max_seq_length = settings.max_seq_length
+    sampler = train.neighbour_sampler(settings, model, label_texts)(
+        dataset, batch_size=settings.batch_size * settings.anchors_per_label, drop_last=False, seed=settings.seed
+    )
+    collator = Collator(
+        model,
+        label_texts,
+        listed if variant.mask_listed else defaultdict(set),
+        train.AnchorMaker(data["train"], label_map, settings),
+        settings.length_ratio,
+    )
+    loss = variant.loss(model, scale=settings.scale)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
+    schedule = get_linear_schedule_with_warmup(optimizer, int(settings.warmup * steps), steps)
+    bf16, tokens, start = train.bf16_supported(model.device), 0, time.perf_counter()
+    model.train()
+    batches = iter(sampler)
+    for step in tqdm(range(1, steps + 1), desc="training", unit="step"):
+        features, labels = features_of(collator([dataset[i] for i in next(batches)]))
+        tokens += sum(int(group["attention_mask"].sum()) for group in features)
+        with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=bf16):
+            value = loss(features, labels)
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
+        optimizer.step()
+        schedule.step()
+        optimizer.zero_grad()
+        if variant.mine_every and step % variant.mine_every == 0:
+            sampler.nearest = train.nearest_labels(settings, model.eval(), label_texts)
+            model.train()
+    return model.eval(), tokens, time.perf_counter() - start
+
+
+def validation_sets(data: dict) -> list[Set]:
+    """Titles and tasks of the validation split, and postings made up of both."""
+    codes = {code: code for code in data["label_map"]}
+    listed = train.listed_occupations(data["train"] + data["val"], codes)
+    by_source, tasks = defaultdict(list), defaultdict(list)
+    for sample in data["val"]:
+        by_source[sample["source"]].append(sample)
+        if sample["source"] == "task":
+            tasks[sample["code"]].append(sample["anchor"])
+    rng = random.Random(0)
+    with_tasks = [sample for sample in by_source["alternate_title"] if tasks[sample["code"]]]
+    posted = rng.sample(with_tasks, min(POSTINGS, len(with_tasks)))
+    described = [train.made_up_posting(s["anchor"], tasks[s["code"]], [], rng) for s in posted]
+    texts = {
+        "titles": (by_source["alternate_title"], [(s["anchor"], "") for s in by_source["alternate_title"]]),
+        "tasks": (by_source["task"], [(s["anchor"], "") for s in by_source["task"]]),
+        "postings": (
+            posted,
+            [(s["anchor"], text.removeprefix(f"{s['anchor']}. ")) for s, text in zip(posted, described, strict=True)],
+        ),
+    }
+    return [
+        Set(name, *zip(*texts[name][1], strict=True), [listed[normalize(s["anchor"])] for s in texts[name][0]])
+        for name in VALIDATION
+    ]
+
+
+def measure(model: Any, settings: train.Settings, data: dict, sets: list[Set]) -> dict[str, list[float]]:
+    """Top-1 and top-5 on every set; on validation with the titles of the training split as known titles."""
+    result = {}
+    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=train.bf16_supported(model.device)):
+        classifier = classifier_of(model, settings.label_mode, settings.data_dir)
+        without = classifier.without_titles({(sample["code"], sample["anchor"]) for sample in data["val"]})
+        for texts in sets:
+            rank = coder(without if texts.name in VALIDATION else classifier)
+            first, _, fifth = shares(rank(texts.titles, texts.descriptions), texts.accepted)
+            result[texts.name] = [float(first), float(fifth)]
+    return result
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
+    parser.add_argument("--data-dir", default="processed_data", help="folder that data_preparation.py wrote")
+    parser.add_argument("--steps", type=int, default=140, help="steps of 256 anchors")
+    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="figures, kept as they come")
+    args = parser.parse_args()
+
+    data = train.load_data(Path(args.data_dir))
+    sets = validation_sets(data)
+    if args.sets:
+        sets += [read_set(path) for path in sorted(args.sets.glob("*.tsv"))]
+    results = json.loads(args.results.read_text()) if args.results.is_file() else {}
+    for name in args.variants:
+        if results.get(name, {}).get("steps") != args.steps:
+            print(f"\n{name}", flush=True)
+            settings = replace(train.Settings(data_dir=args.data_dir), **BASE | VARIANTS[name].settings)
+            model, tokens, seconds = fit(VARIANTS[name], settings, data, args.steps)
+            figures = measure(model, settings, data, sets)
+            results[name] = {"steps": args.steps, "tokens": tokens, "seconds": round(seconds), "figures": figures}
+            args.results.parent.mkdir(parents=True, exist_ok=True)
+            train.write_json(args.results, results)
+
+    print(f"\n{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {args.steps} steps\n")
+    columns = list(results[args.variants[0]]["figures"])
+    print("| variant | tokens | s | " + " | ".join(columns) + " |\n|---|---|---|" + "---|" * len(columns))
+    for name in args.variants:
+        row = results[name]
+        cells = [" / ".join(f"{100 * share:.1f}" for share in row["figures"][column]) for column in columns]
+        print(f"| {name} | {row['tokens']:,} | {row['seconds']} | " + " | ".join(cells) + " |")
+
+
+if __name__ == "__main__":
+    main()
