@@ -183,7 +183,8 @@ class JobClassifier:
         the title itself.
         """
         label_scores = label_queries @ self.label_embeddings.T
-        cosines = title_queries @ self.title_embeddings.T
+        # By torch, whose threads are the encoder's: numpy's own would stand in their way
+        cosines = (torch.from_numpy(title_queries) @ torch.from_numpy(self.title_embeddings).T).numpy()
         counts = np.array([len(rows) for rows in self.title_rows])
         starts = (np.cumsum(counts) - counts)[counts > 0]
         sums = np.add.reduceat(np.exp(SHARPNESS * (cosines - 1))[:, np.concatenate(self.title_rows)], starts, axis=1)
@@ -251,9 +252,11 @@ class JobClassifier:
             raise ValueError(f"top_k is {top_k}, but must be from 1 to {len(self.codes):,}, the number of occupations")
         if explain:
             self._require_known_titles()
-        distinct = list(dict.fromkeys(text for pair in texts for text in pair))
-        row_of = {text: row for row, text in enumerate(distinct)}
-        queries = self._encode(distinct)
+        whole = dict.fromkeys(text for text, _ in texts)
+        alone = dict.fromkeys(title for _, title in texts if title not in whole)
+        row_of = {text: row for row, text in enumerate([*whole, *alone])}
+        # One after the other: in one batch, short titles would be padded to the length of long postings
+        queries = np.concatenate([self._encode(list(part)) for part in (whole, alone) if part])
         label_rows, title_rows = np.array([[row_of[text] for text in pair] for pair in texts]).T
         ranked = []
         for start in range(0, len(texts), RANK_BLOCK):
