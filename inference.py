@@ -9,7 +9,7 @@ or from Python:
     from inference import JobClassifier
     JobClassifier().predict("ICU Nurse", top_k=3)        # [{"rank", "score", "code", "title"}, ...]
 
-The label text of every occupation and the 46,000 distinct titles that O*NET lists for them are
+The label text of every occupation and the 47,108 distinct titles that O*NET lists for them are
 encoded once and kept as matrices. A job is compared with the label texts (title and description
 together) and with the known titles (title alone). Its score for an occupation is the mean of the
 two cosines, from -1 to 1: it ranks, it is no probability.
@@ -40,7 +40,7 @@ DATA_DIR = "processed_data"
 MANIFEST_FILE = "manifest.json"  # in the model folder, written by train.py
 INDEX_FILE = "label_index.safetensors"  # in the model folder, and in the data folder as a cache
 ENCODE_BATCH = 32  # texts at a time; more gains nothing on a CPU
-RANK_BLOCK = 256  # jobs ranked at a time: 256 x 46,000 title cosines are 47 MB
+RANK_BLOCK = 256  # jobs ranked at a time: 256 x 47,108 title cosines are 48 MB
 EVIDENCE_TITLES = 3  # known titles that explain an answer
 # Sharpness of the soft maximum over an occupation's known titles. At 30 a few close titles count for
 # more than a single one; from 20 to 50 the accuracy on validation hardly changes.

@@ -50,7 +50,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from transformers import HfArgumentParser, ProgressCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from data_preparation import SEED, InputError, normalize, sha256
+from data_preparation import SCRIPT_VERSION, SEED, InputError, normalize, sha256
 from inference import MANIFEST_FILE, JobClassifier, job_texts
 
 # ------------------------------------------------------------------------------ settings
@@ -125,7 +125,7 @@ def load_data(data_dir: Path) -> dict[str, Any]:
     """Read what data_preparation.py wrote, by file name without ending.
 
     Raises:
-        InputError: files are missing, or are not those the manifest was written for.
+        InputError: files are missing, are not those the manifest was written for, or are of another version.
     """
     data = {}
     for name in ("manifest", "train", "val", "corpus", "label_map"):
@@ -135,6 +135,8 @@ def load_data(data_dir: Path) -> dict[str, Any]:
         if name != "manifest" and sha256(path) != data["manifest"]["outputs"][path.name]:
             raise InputError(f"{path} does not belong to {data_dir / 'manifest.json'}: run data_preparation.py again")
         data[name] = json.loads(path.read_text(encoding="utf-8"))
+    if data["manifest"]["script_version"] != SCRIPT_VERSION:
+        raise InputError(f"the data in {data_dir} are of another version: run python data_preparation.py again")
     return data
 
 

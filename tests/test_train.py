@@ -131,6 +131,14 @@ def test_data_that_does_not_fit_its_manifest_is_refused(data_dir, tmp_path):
         train.load_data(tmp_path)
 
 
+def test_data_of_an_earlier_version_are_refused(data_dir, tmp_path):
+    shutil.copytree(data_dir, tmp_path, dirs_exist_ok=True)
+    manifest = json.loads((tmp_path / "manifest.json").read_text())
+    (tmp_path / "manifest.json").write_text(json.dumps(manifest | {"script_version": "1"}))
+    with pytest.raises(InputError, match="of another version: run python data_preparation.py again"):
+        train.load_data(tmp_path)
+
+
 def test_unknown_base_model_is_one_clear_line(monkeypatch):
     monkeypatch.setattr(train, "SentenceTransformer", unreachable_hub)
     with pytest.raises(InputError, match="no/such-model: no such folder"):
