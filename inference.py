@@ -184,7 +184,8 @@ class JobClassifier:
         """
         label_scores = label_queries @ self.label_embeddings.T
         # By torch, whose threads are the encoder's: numpy's own would stand in their way
-        cosines = (torch.from_numpy(title_queries) @ torch.from_numpy(self.title_embeddings).T).numpy()
+        with torch.autocast("cpu", enabled=False):  # in float32 even where the caller encodes in 16 bits
+            cosines = (torch.from_numpy(title_queries) @ torch.from_numpy(self.title_embeddings).T).numpy()
         counts = np.array([len(rows) for rows in self.title_rows])
         starts = (np.cumsum(counts) - counts)[counts > 0]
         sums = np.add.reduceat(np.exp(SHARPNESS * (cosines - 1))[:, np.concatenate(self.title_rows)], starts, axis=1)

@@ -188,9 +188,11 @@ def main() -> None:
     sets = validation_sets(data)
     if args.sets:
         sets += [read_set(path) for path in sorted(args.sets.glob("*.tsv"))]
+    columns = [texts.name for texts in sets]
     results = json.loads(args.results.read_text()) if args.results.is_file() else {}
     for name in args.variants:
-        if results.get(name, {}).get("steps") != args.steps:
+        done = results.get(name, {"steps": 0, "figures": {}})
+        if done["steps"] != args.steps or not set(columns) <= set(done["figures"]):
             print(f"\n{name}", flush=True)
             settings = replace(train.Settings(data_dir=args.data_dir), **BASE | VARIANTS[name].settings)
             model, tokens, seconds = fit(VARIANTS[name], settings, data, args.steps)
@@ -200,7 +202,6 @@ def main() -> None:
             train.write_json(args.results, results)
 
     print(f"\n{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {args.steps} steps\n")
-    columns = list(results[args.variants[0]]["figures"])
     print("| variant | tokens | s | " + " | ".join(columns) + " |\n|---|---|---|" + "---|" * len(columns))
     for name in args.variants:
         row = results[name]

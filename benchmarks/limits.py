@@ -17,7 +17,7 @@ import numpy as np
 
 from benchmarks.accuracy import read_set
 from data_preparation import normalize
-from inference import DATA_DIR, MODEL_DIR, SHARPNESS, JobClassifier, job_texts
+from inference import DATA_DIR, MODEL_DIR, RANK_BLOCK, SHARPNESS, JobClassifier, job_texts
 
 NEAR = (0.95, 0.9, 0.8)  # cosines from which two titles count as nearly the same
 WEIGHTS = (0.25, 0.5, 1.0)  # of the set's other titles against the score
@@ -56,9 +56,12 @@ def main() -> None:
                 f"a title of cosine {near} or more beside it: {close.sum():,}, the same code: {same[close].mean():.1%}"
             )
 
-        blocks = range(0, len(pairs), 256)
+        starts = range(0, len(pairs), RANK_BLOCK)
         scores = np.concatenate(
-            [classifier._scores(label_queries[i : i + 256], title_queries[i : i + 256])[0] for i in blocks]
+            [
+                classifier._scores(label_queries[i : i + RANK_BLOCK], title_queries[i : i + RANK_BLOCK])[0]
+                for i in starts
+            ]
         )
         own = np.array([[code in accepted for code in classifier.codes] for accepted in texts.accepted])
         others = 1 + np.log(np.exp(SHARPNESS * (cosines - 1)) @ own.astype(np.float32) + 1e-9) / SHARPNESS

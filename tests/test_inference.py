@@ -7,6 +7,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from conftest import OCCUPATIONS, PROJECT
 
 import inference
@@ -91,6 +92,12 @@ def test_batch_gives_the_same_as_one_by_one(classifier):
         single = classifier.predict(job["title"], job.get("description", ""), top_k=2)
         assert [row["code"] for row in ranked] == [row["code"] for row in single]
         assert [row["score"] for row in ranked] == pytest.approx([row["score"] for row in single], abs=1e-5)
+
+
+def test_ranks_where_the_caller_encodes_in_16_bits(classifier):
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        ranked = classifier.predict("Wireman", top_k=1)
+    assert ranked[0]["code"] == classifier.predict("Wireman", top_k=1)[0]["code"]
 
 
 def test_title_and_description_are_joined_like_the_labels():
