@@ -9,11 +9,12 @@ index that inference.py ranks by, a manifest, the metrics and the training curve
 An interrupted run goes on from its last checkpoint when the same command is given again.
 
 The loss is MultipleNegativesRankingLoss (Henderson et al. 2017, https://arxiv.org/abs/1705.00652):
-each anchor should be closer to its own occupation's label text than to any other in the batch.
+each anchor should be closer to its own occupation's label text than to any other in the batch, and
+to some other anchor of its occupation than to those of others, as inference.py uses known titles.
 We depart from the usual recipe for speed (each distinct label text of a batch is encoded once
 for several anchors, texts are encoded in groups of similar length), for harder negatives (batches
-are filled with neighbouring occupations) and, on demand, for text as users send it (--noise and
---postings). benchmarks/ablations.py measures what each part gains.
+are filled with neighbouring occupations) and for text as users send it (noisy titles, some of them
+grown into postings). benchmarks/ablations.py measures what each part gains.
 """
 
 import hashlib
@@ -84,8 +85,8 @@ class Settings:
          "skill", "knowledge", "ability", "technology", "tool"],
         "Sources of training samples to use.",
     )  # fmt: skip
-    noise: float = setting(0.0, "Part of the titles trained on as on postings, with levels, notes, places and slips.")
-    postings: float = setting(0.0, "Part of the titles trained on as whole postings, made up of tasks and phrases.")
+    noise: float = setting(0.3, "Part of the titles trained on as on postings, with levels, notes, places and slips.")
+    postings: float = setting(0.05, "Part of the titles trained on as whole postings, made up of tasks and phrases.")
     # batches
     batch_size: int = setting(32, "Occupations in a batch: each anchor is ranked against this many label texts.")
     anchors_per_label: int = setting(8, "Anchors drawn together per occupation, so that its label is encoded once.")
@@ -286,21 +287,42 @@ class DistinctLabelCollator:
 
 
 class DistinctLabelRankingLoss(MultipleNegativesRankingLoss):
-    """MultipleNegativesRankingLoss over the distinct labels of a batch, as DistinctLabelCollator marks them."""
+    """MultipleNegativesRankingLoss as the classifier ranks: by the label texts, and by what else is known of a label.
+
+    Both over a batch as DistinctLabelCollator marks it: every anchor is to find its own label text
+    among those of the batch, and its own occupation by the other anchors, as a title does among
+    the known titles.
+    """
 
     def forward(self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
-        return self.rank(self.embed(sentence_features), labels)
+        embeddings = self.embed(sentence_features)
+        return self.rank_labels(embeddings, labels) + self.rank_anchors(embeddings, labels)
 
     def embed(self, sentence_features: list[dict[str, torch.Tensor]]) -> torch.Tensor:
         return torch.cat([self.model(features)["sentence_embedding"] for features in sentence_features]).float()
 
-    def rank(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def rank_labels(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of every anchor's own label among the labels it may be compared with."""
         positive = labels == DistinctLabelCollator.POSITIVE
         anchors = positive.any(dim=1)
         scores = self.similarity_fct(embeddings[anchors], embeddings) * self.scale
         scores = scores.masked_fill(labels[anchors] == DistinctLabelCollator.NO_PAIR, -math.inf)
         return torch.nn.functional.cross_entropy(scores, positive[anchors].int().argmax(dim=1))
+
+    def rank_anchors(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of every anchor's own occupation, each known by the log-sum-exp of its other anchors."""
+        anchors = (labels == DistinctLabelCollator.POSITIVE).any(dim=1)
+        labels, embeddings = labels[anchors], embeddings[anchors]
+        own = (labels == DistinctLabelCollator.POSITIVE).int().argmax(dim=1)
+        fair = labels[:, own] != DistinctLabelCollator.NO_PAIR  # what holds for a label holds for its anchors
+        fair.fill_diagonal_(False)
+        same = (own[:, None] == own[None, :]) & fair
+        accompanied = same.any(dim=1)  # an anchor that is its occupation's only one has none to be found by
+        scores = (self.similarity_fct(embeddings[accompanied], embeddings) * self.scale).masked_fill(
+            ~fair[accompanied], -math.inf
+        )
+        loss = scores.logsumexp(1) - scores.masked_fill(~same[accompanied], -math.inf).logsumexp(1)
+        return loss.sum() / len(embeddings)
 
 
 # ------------------------------------------------------------------------------ made-up anchors

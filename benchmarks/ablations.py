@@ -38,6 +38,13 @@ POSTINGS = 1500  # made up of validation titles and tasks
 BASE = {"sources": ["standard_title", "alternate_title", "title_description", "task"], "noise": 0.3, "postings": 0.15}
 
 
+class LabelLoss(train.DistinctLabelRankingLoss):
+    """Ranks the label texts alone."""
+
+    def forward(self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
+        return self.rank_labels(self.embed(sentence_features), labels)
+
+
 class SymmetricLoss(train.DistinctLabelRankingLoss):
     """Also asks each label text to find its own anchors among those of the batch."""
 
@@ -48,29 +55,12 @@ class SymmetricLoss(train.DistinctLabelRankingLoss):
         is_label = positive.any(dim=0)
         own = scores.masked_fill(~positive, -torch.inf)[:, is_label].logsumexp(0)
         backward = (scores[:, is_label].logsumexp(0) - own).mean()
-        return (self.rank(embeddings, labels) + backward) / 2
-
-
-class TitleLoss(train.DistinctLabelRankingLoss):
-    """Also ranks the occupations of a batch by the other anchors they have, as the known titles are used."""
-
-    def forward(self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
-        embeddings = self.embed(sentence_features)
-        is_anchor = (labels == Collator.POSITIVE).any(dim=1)
-        own = (labels == Collator.POSITIVE)[is_anchor].int().argmax(dim=1)
-        same = own[:, None] == own[None, :]
-        fair = labels[is_anchor][:, own] != Collator.NO_PAIR
-        fair.fill_diagonal_(False)
-        anchors = embeddings[is_anchor]
-        scores = (self.similarity_fct(anchors, anchors) * self.scale).masked_fill(~fair, -torch.inf)
-        has_other = (same & fair).any(dim=1)
-        leave_one_out = scores.logsumexp(1) - scores.masked_fill(~same, -torch.inf).logsumexp(1)
-        return self.rank(embeddings, labels) + leave_one_out[has_other].mean()
+        return (self.rank_labels(embeddings, labels) + backward) / 2
 
 
 class Variant(NamedTuple):
     settings: dict[str, Any] = {}
-    loss: type[train.DistinctLabelRankingLoss] = train.DistinctLabelRankingLoss
+    loss: type[train.DistinctLabelRankingLoss] = LabelLoss
     mask_listed: bool = True  # other occupations listed for an anchor's very text are no negatives
     mine_every: int = 0  # steps after which neighbours are looked up again with the model as it is then
 
@@ -83,7 +73,7 @@ VARIANTS = {
     "no noise": Variant({"noise": 0.0}),
     "no postings": Variant({"postings": 0.0}),
     "random batches": Variant({"neighbours": 1}),
-    "title to title": Variant(loss=TitleLoss),
+    "title to title": Variant(loss=train.DistinctLabelRankingLoss),
     "symmetric loss": Variant(loss=SymmetricLoss),
     "listed as negatives": Variant(mask_listed=False),
     "64 occupations x 4": Variant({"batch_size": 64, "anchors_per_label": 4}),

@@ -318,6 +318,27 @@ def test_loss_does_not_depend_on_the_grouping_by_length(encoder):
     )
 
 
+def rank_anchors(encoder, batch, embedding_of):
+    """The anchors' part of the loss at scale 1, of texts whose embeddings are given by their length in tokens."""
+    lengths = torch.cat([features["attention_mask"].sum(dim=1) for features in features_of(batch)])
+    embeddings = torch.tensor([embedding_of.get(int(length), [0.0, 1.0]) for length in lengths])
+    return train.DistinctLabelRankingLoss(encoder, scale=1.0).rank_anchors(embeddings, batch["label"]).item()
+
+
+def test_anchors_are_found_by_the_other_anchors_of_their_occupation(encoder):
+    # Two drivers at cosine 1, a barista at 0 to both: each driver prefers the other, the barista is alone
+    batch = collate(encoder, [("driver", 2), ("driver", 2), ("barista", 0)])
+    length = len(encoder.tokenizer("driver")["input_ids"])
+    assert length != len(encoder.tokenizer("barista")["input_ids"])
+    loss = rank_anchors(encoder, batch, {length: [1.0, 0.0]})
+    assert loss == pytest.approx(2 / 3 * (np.log(np.e + 1) - 1), rel=1e-4)
+
+
+def test_an_anchor_without_company_costs_nothing_among_anchors(encoder):
+    batch = collate(encoder, [("driver", 2), ("barista", 0)])
+    assert rank_anchors(encoder, batch, {}) == 0
+
+
 # ------------------------------------------------------------------------------ evaluation
 
 
