@@ -6,7 +6,7 @@
     python data_preparation.py --download 31.0    # ... or another release
 
 Writes to processed_data/: train.json and val.json (lists of {"anchor", "code", "source"}),
-corpus.json (every occupation's label text in each label mode, and its known titles),
+corpus.json (every occupation's label text in each label mode, its known titles and its tasks),
 label_map.json (code -> row of the label matrix) and manifest.json. The same workbooks and seed give the same bytes.
 Takes about 7 s for O*NET 30.1 on two laptop cores.
 
@@ -37,7 +37,7 @@ from tqdm import tqdm
 
 # ------------------------------------------------------------------------------ settings
 
-SCRIPT_VERSION = "2"  # goes into the manifest; raise it when the samples change
+SCRIPT_VERSION = "3"  # goes into the manifest; raise it when the samples change
 SEED = 42  # of the split; nothing else is random
 VAL_FRACTION = 0.1  # of each occupation's samples, never less than one
 TASK_MIN_CHARS = 20  # shorter task statements name no recognisable duty
@@ -262,21 +262,23 @@ def cut_at_word(text: str, limit: int) -> str:
     return text[: limit + 1].rsplit(" ", 1)[0].rstrip(" ,;:")
 
 
-def build_corpus(occupations: pd.DataFrame, titles: pd.DataFrame) -> dict[str, dict]:
-    """Each occupation's label text in every label mode and its known titles, by code in ascending order.
+def build_corpus(tables: dict[str, pd.DataFrame]) -> dict[str, dict]:
+    """Each occupation's label text in every label mode, its known titles and its tasks, by code in ascending order.
 
     This is the only place that builds label texts; train.py and inference.py look them up.
     The known titles are the standard title, then the alternate ones.
     """
-    alternate = titles.dropna().groupby("code").text.agg(list)
+    alternate, tasks = (tables[name].dropna().groupby("code").text.agg(list) for name in ("titles", "tasks"))
+    occupations = tables["occupations"][["code", "title", "description"]]
     corpus = {}
-    for code, title, description in sorted(occupations[["code", "title", "description"]].itertuples(index=False)):
+    for code, title, description in sorted(occupations.itertuples(index=False)):
         corpus[code] = {
             "title": title,
             "description": description,
             "title_desc": f"{title}. {cut_at_word(description, LABEL_DESC_CHARS)}",
             "full_text": f"{title}. {description}",
             "titles": list(dict.fromkeys([title, *alternate.get(code, [])])),
+            "tasks": list(dict.fromkeys(tasks.get(code, []))),
         }
     return corpus
 
@@ -318,7 +320,7 @@ def build_samples(tables: dict[str, pd.DataFrame], corpus: dict[str, dict]) -> l
         "standard_title": occupations,
         "alternate_title": tables["titles"],
         "title_description": occupations.assign(text=[texts["full_text"] for texts in corpus.values()]),
-        "task": tables["tasks"][tables["tasks"].text.str.len() > TASK_MIN_CHARS],
+        "task": tables["tasks"],
         "skill": element_groups(tables["skills"], "Skills", GENERIC_SKILLS, SKILL_GROUPS),
         "knowledge": element_groups(tables["knowledge"], "Knowledge", GENERIC_KNOWLEDGE, KNOWLEDGE_GROUPS),
         "ability": element_groups(tables["abilities"], "Abilities", GENERIC_ABILITIES, ABILITY_GROUPS),
@@ -476,7 +478,8 @@ def main(argv: list[str] | None = None) -> int:
                     f"({', '.join(unknown[:5])}); are the workbooks of one release?"
                 )
 
-        corpus = build_corpus(tables["occupations"], tables["titles"])
+        tables["tasks"] = tables["tasks"][tables["tasks"].text.str.len() > TASK_MIN_CHARS]
+        corpus = build_corpus(tables)
         train, val = split(build_samples(tables, corpus), args.seed)
         manifest = {
             "script_version": SCRIPT_VERSION,

@@ -107,7 +107,7 @@ def test_text_that_looks_like_a_missing_value_is_kept(tmp_path):
 # ------------------------------------------------------------------------------ corpus
 
 
-def test_corpus_has_every_label_mode_and_the_known_titles_by_ascending_code(data_dir):
+def test_corpus_has_every_label_mode_the_known_titles_and_the_tasks_by_ascending_code(data_dir):
     corpus = read(data_dir, "corpus")
     assert list(corpus) == sorted(OCCUPATIONS)
     assert corpus["35-3023.01"] == {
@@ -116,6 +116,7 @@ def test_corpus_has_every_label_mode_and_the_known_titles_by_ascending_code(data
         "title_desc": "Baristas. Prepare and serve coffee drinks.",
         "full_text": "Baristas. Prepare and serve coffee drinks.",
         "titles": ["Baristas", "Coffee Maker", "Espresso Server", "Cafe Worker"],
+        "tasks": ["Grind beans and draw espresso.", "Steam milk and pour it into cups."],
     }
     assert read(data_dir, "label_map") == {code: i for i, code in enumerate(corpus)}
 
