@@ -37,7 +37,7 @@ from tqdm import tqdm
 
 # ------------------------------------------------------------------------------ settings
 
-SCRIPT_VERSION = "3"  # goes into the manifest; raise it when the samples change
+SCRIPT_VERSION = "4"  # goes into the manifest; raise it when the samples change
 SEED = 42  # of the split; nothing else is random
 VAL_FRACTION = 0.1  # of each occupation's samples, never less than one
 TASK_MIN_CHARS = 20  # shorter task statements name no recognisable duty
@@ -262,22 +262,29 @@ def cut_at_word(text: str, limit: int) -> str:
     return text[: limit + 1].rsplit(" ", 1)[0].rstrip(" ,;:")
 
 
+def title_forms(title: str) -> list[str]:
+    """The two forms that a title such as "User Experience Designer (UX Designer)" consists of; of others none."""
+    both = re.fullmatch(r"([^()]+?) ?\(([^()]+)\)", title)
+    return list(both.groups()) if both else []
+
+
 def build_corpus(tables: dict[str, pd.DataFrame]) -> dict[str, dict]:
     """Each occupation's label text in every label mode, its known titles and its tasks, by code in ascending order.
 
     This is the only place that builds label texts; train.py and inference.py look them up.
-    The known titles are the standard title, then the alternate ones.
+    The known titles are the standard title, then the alternate ones, then the forms of both.
     """
     alternate, tasks = (tables[name].dropna().groupby("code").text.agg(list) for name in ("titles", "tasks"))
     occupations = tables["occupations"][["code", "title", "description"]]
     corpus = {}
     for code, title, description in sorted(occupations.itertuples(index=False)):
+        listed = [title, *alternate.get(code, [])]
         corpus[code] = {
             "title": title,
             "description": description,
             "title_desc": f"{title}. {cut_at_word(description, LABEL_DESC_CHARS)}",
             "full_text": f"{title}. {description}",
-            "titles": list(dict.fromkeys([title, *alternate.get(code, [])])),
+            "titles": list(dict.fromkeys([*listed, *(form for known in listed for form in title_forms(known))])),
             "tasks": list(dict.fromkeys(tasks.get(code, []))),
         }
     return corpus

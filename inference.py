@@ -9,10 +9,11 @@ or from Python:
     from inference import JobClassifier
     JobClassifier().predict("ICU Nurse", top_k=3)        # [{"rank", "score", "code", "title"}, ...]
 
-The label text of every occupation and the 47,108 distinct titles that O*NET lists for them are
-encoded once and kept as matrices. A job is compared with the label texts (title and description
-together) and with the known titles (title alone). Its score for an occupation is the mean of the
-two cosines, from -1 to 1: it ranks, it is no probability.
+The label text of every occupation and the 53,209 titles and 17,491 tasks that O*NET lists for them
+are encoded once and kept as matrices. A job is compared with the label texts (title and description
+together), with the known titles (title alone, and both together) and, if it has a description, with
+the known tasks. Its score for an occupation is the mean of these cosines, from -1 to 1: it ranks,
+it is no probability.
 """
 
 import argparse
@@ -23,6 +24,7 @@ import os
 import sys
 import time
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -39,18 +41,53 @@ MODEL_DIR = "output/job_classifier"
 DATA_DIR = "processed_data"
 MANIFEST_FILE = "manifest.json"  # in the model folder, written by train.py
 INDEX_FILE = "label_index.safetensors"  # in the model folder, and in the data folder as a cache
+INDEX_VERSION = "2"  # raise it when the index holds other things
 ENCODE_BATCH = 32  # texts at a time; more gains nothing on a CPU
-RANK_BLOCK = 256  # jobs ranked at a time: 256 x 47,108 title cosines are 48 MB
-EVIDENCE_TITLES = 3  # known titles that explain an answer
-# Sharpness of the soft maximum over an occupation's known titles. At 30 a few close titles count for
+RANK_BLOCK = 256  # jobs ranked at a time: 256 x 53,209 title cosines are 54 MB
+KINDS = ("title", "task")  # of known texts
+EVIDENCE = 3  # known texts of each kind that explain an answer
+# Sharpness of the soft maximum over an occupation's known texts. At 30 a few close titles count for
 # more than a single one; from 20 to 50 the accuracy on validation hardly changes.
 SHARPNESS = 30.0
 
 # ------------------------------------------------------------------------------ classifier
 
 
+class KnownTexts(NamedTuple):
+    """Texts of one kind, titles or tasks, that O*NET lists for its occupations."""
+
+    embeddings: np.ndarray  # (distinct texts, dimensions), unit rows
+    rows: list[np.ndarray]  # by occupation: which of the texts it has; a text may stand under several
+    texts: list[str] | None  # where data_dir has them
+
+    def cosines(self, queries: np.ndarray) -> np.ndarray:
+        """Cosines of all texts to unit embeddings, shape (queries, distinct texts)."""
+        # By torch, whose threads are the encoder's: numpy's own would stand in their way
+        with torch.autocast("cpu", enabled=False):  # in float32 even where the caller encodes in 16 bits
+            return (torch.from_numpy(queries) @ torch.from_numpy(self.embeddings).T).numpy()
+
+    def soft_maximum(self, cosines: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+        """Log-sum-exp of the cosines over each occupation's texts, shape (queries, occupations).
+
+        Cut off at 1: many close texts say more than one, but none is closer than the text itself.
+        `otherwise`, of the same shape, stands in for an occupation that has no texts.
+        """
+        counts = np.array([len(rows) for rows in self.rows])
+        starts = (np.cumsum(counts) - counts)[counts > 0]
+        sums = np.add.reduceat(np.exp(SHARPNESS * (cosines - 1))[:, np.concatenate(self.rows)], starts, axis=1)
+        maximum = otherwise.copy()
+        maximum[:, counts > 0] = np.minimum(1, 1 + np.log(sums) / SHARPNESS)
+        return maximum
+
+    def closest(self, cosines: np.ndarray, occupation: int) -> list[tuple[str, float]]:
+        """The occupation's texts of the highest cosines, best first, each with its cosine."""
+        rows = self.rows[occupation]
+        best = rows[np.argsort(-cosines[rows], kind="stable")][:EVIDENCE]
+        return [(self.texts[row], float(cosines[row])) for row in best]
+
+
 class JobClassifier:
-    """Ranks occupations by how close a job is to their label texts and to their known titles."""
+    """Ranks occupations by how close a job is to their label texts, their known titles and their known tasks."""
 
     def __init__(
         self, model_dir: str | Path = MODEL_DIR, data_dir: str | Path = DATA_DIR, label_mode: str = "title_desc"
@@ -59,7 +96,7 @@ class JobClassifier:
         Args:
             model_dir: folder that train.py saved.
             data_dir: folder that data_preparation.py wrote. It need not exist: the model folder
-                has its own index. Where it exists, the texts of the known titles are at hand.
+                has its own index. Where it exists, the texts of the known titles and tasks are at hand.
             label_mode: "title", "title_desc" or "full_text"; must be the one the model was trained with.
 
         Raises:
@@ -83,32 +120,30 @@ class JobClassifier:
         self.codes: list[str] = []
         self.titles: list[str] = []
         self.label_embeddings = np.empty((0, 0), dtype=np.float32)  # (occupations, dimensions), unit rows
-        self.title_embeddings = np.empty((0, 0), dtype=np.float32)  # (distinct known titles, dimensions), unit rows
-        # Which known titles each occupation has; a title may stand under several.
-        self.title_rows: list[np.ndarray] = []  # by occupation: rows of title_embeddings
-        self.known_titles: list[str] | None = None  # the texts, where data_dir has them
+        self.known: dict[str, KnownTexts] = {}  # by kind
         self._build_index()
 
     def _build_index(self) -> None:
         """Set all that jobs are compared with: from a saved index that fits, else by encoding.
 
         A saved index fits when it was made from this model and this label mode and, where
-        data_dir has a corpus, from its label texts and titles. A new one is saved with the model
-        if that has none yet (so train.py gets it there), else in data_dir.
+        data_dir has a corpus, from its label texts, titles and tasks. A new one is saved with the
+        model if that has none yet (so train.py gets it there), else in data_dir.
 
         Raises:
             FileNotFoundError: there is neither a fitting index nor a corpus to build one from.
         """
         with open(self.model_dir / "model.safetensors", "rb") as file:
-            made_from = {"label_mode": self.label_mode, "model": hashlib.file_digest(file, "sha256").hexdigest()}
+            model = hashlib.file_digest(file, "sha256").hexdigest()
+        made_from = {"version": INDEX_VERSION, "label_mode": self.label_mode, "model": model}
         corpus_path = self.data_dir / "corpus.json"
         corpus = json.loads(corpus_path.read_text(encoding="utf-8")) if corpus_path.is_file() else None
         if corpus is not None:
-            if any("titles" not in texts for texts in corpus.values()):
+            if any("tasks" not in texts for texts in corpus.values()):
                 raise ValueError(f"{corpus_path} is of an earlier version: run python data_preparation.py again")
-            labels = [(code, texts["title"], texts[self.label_mode], texts["titles"]) for code, texts in corpus.items()]
+            used = ("title", self.label_mode, *(f"{kind}s" for kind in KINDS))
+            labels = {code: [texts[name] for name in used] for code, texts in corpus.items()}
             made_from["labels"] = hashlib.sha256(json.dumps(labels).encode()).hexdigest()
-            self.known_titles = list(dict.fromkeys(title for *_, titles in labels for title in titles))
 
         shipped, cached = self.model_dir / INDEX_FILE, self.data_dir / INDEX_FILE
         for path in (shipped, cached):
@@ -116,52 +151,65 @@ class JobClassifier:
                 with safe_open(path, framework="numpy") as index:
                     metadata = index.metadata()
                     if made_from.items() <= metadata.items():
-                        self._set_index(metadata, {name: index.get_tensor(name) for name in index.keys()})
+                        self._set_index(metadata, {name: index.get_tensor(name) for name in index.keys()}, corpus)
                         return
         if corpus is None:
             raise FileNotFoundError(
                 f"no {INDEX_FILE} in {self.model_dir} fits its model, and {corpus_path} is missing: "
                 "run python data_preparation.py and try again"
             )
-        codes, titles, texts, listed = (list(column) for column in zip(*labels, strict=True))
-        row_of = {title: row for row, title in enumerate(self.known_titles)}
-        known = self._encode(self.known_titles, show_progress_bar=True)
-        step = np.abs(known).max() / 127  # the known titles are kept in 8 bits: a quarter of the size
-        tensors = {
-            "label_embeddings": self._encode(texts),
-            "title_embeddings": np.round(known / step).astype(np.int8),
-            "title_step": np.array([step], dtype=np.float32),
-            "title_rows": np.array([row_of[title] for titles in listed for title in titles], dtype=np.int32),
-            "title_counts": np.array([len(titles) for titles in listed], dtype=np.int32),
-        }
-        metadata = made_from | {"codes": json.dumps(codes), "titles": json.dumps(titles)}
+        tensors = {"label_embeddings": self._encode([texts[self.label_mode] for texts in corpus.values()])}
+        for kind in KINDS:
+            listed = [texts[f"{kind}s"] for texts in corpus.values()]
+            row_of = {text: row for row, text in enumerate(distinct(listed))}
+            embeddings = self._encode(list(row_of), show_progress_bar=True)
+            step = np.abs(embeddings).max() / 127  # known texts are kept in 8 bits: a quarter of the size
+            tensors |= {
+                f"{kind}_embeddings": np.round(embeddings / step).astype(np.int8),
+                f"{kind}_step": np.array([step], dtype=np.float32),
+                f"{kind}_rows": np.array([row_of[text] for texts in listed for text in texts], dtype=np.int32),
+                f"{kind}_counts": np.array([len(texts) for texts in listed], dtype=np.int32),
+            }
+        titles = [texts["title"] for texts in corpus.values()]
+        metadata = made_from | {"codes": json.dumps(list(corpus)), "titles": json.dumps(titles)}
         path = cached if shipped.is_file() else shipped
         staged = path.with_name(f".{path.name}.{os.getpid()}")  # several processes may do this at once
         save_file(tensors, staged, metadata=metadata)
         os.replace(staged, path)
-        self._set_index(metadata, tensors)
+        self._set_index(metadata, tensors, corpus)
 
-    def _set_index(self, metadata: dict[str, str], tensors: dict[str, np.ndarray]) -> None:
+    def _set_index(self, metadata: dict[str, str], tensors: dict[str, np.ndarray], corpus: dict | None) -> None:
         self.codes, self.titles = json.loads(metadata["codes"]), json.loads(metadata["titles"])
         self.label_embeddings = tensors["label_embeddings"]
-        self.title_embeddings = tensors["title_embeddings"] * tensors["title_step"]
-        self.title_rows = np.split(tensors["title_rows"], np.cumsum(tensors["title_counts"])[:-1])
+        self.known = {
+            kind: KnownTexts(
+                tensors[f"{kind}_embeddings"] * tensors[f"{kind}_step"],
+                np.split(tensors[f"{kind}_rows"], np.cumsum(tensors[f"{kind}_counts"])[:-1]),
+                corpus and distinct([texts[f"{kind}s"] for texts in corpus.values()]),
+            )
+            for kind in KINDS
+        }
 
-    def without_titles(self, held_out: set[tuple[str, str]]) -> "JobClassifier":
-        """A classifier that does not know some titles, so that it can be measured on them.
+    def without(self, held_out: set[tuple[str, str]]) -> "JobClassifier":
+        """A classifier that does not know some titles and tasks, so that it can be measured on them.
 
         Args:
-            held_out: {(O*NET-SOC code, known title), ...}
+            held_out: {(O*NET-SOC code, known title or task), ...}
 
         Raises:
-            FileNotFoundError: data_dir, which has the texts of the known titles, is missing.
+            FileNotFoundError: data_dir, which has the texts of the known titles and tasks, is missing.
         """
-        self._require_known_titles()
+        self._require_known_texts()
         fewer = copy.copy(self)
-        fewer.title_rows = [
-            np.array([row for row in rows if (code, self.known_titles[row]) not in held_out], dtype=np.int32)
-            for code, rows in zip(self.codes, self.title_rows, strict=True)
-        ]
+        fewer.known = {
+            kind: known._replace(
+                rows=[
+                    np.array([row for row in rows if (code, known.texts[row]) not in held_out], dtype=np.int32)
+                    for code, rows in zip(self.codes, known.rows, strict=True)
+                ]
+            )
+            for kind, known in self.known.items()
+        }
         return fewer
 
     def _encode(self, texts: list[str], show_progress_bar: bool = False) -> np.ndarray:
@@ -174,24 +222,36 @@ class JobClassifier:
             show_progress_bar=show_progress_bar,
         ).astype(np.float32, copy=False)
 
-    def _scores(self, label_queries: np.ndarray, title_queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Scores of all occupations (jobs, occupations), and cosines of all known titles (jobs, known titles).
+    def _scores(
+        self, whole: np.ndarray, titles: np.ndarray, described: np.ndarray
+    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+        """Scores of all occupations for some jobs.
 
-        The score is the mean of two cosines: title and description together against the label
-        text, and the title alone against the known titles. Over these goes a soft maximum,
-        log-sum-exp, cut off at 1: many close titles say more than one, but none is closer than
-        the title itself.
+        Args:
+            whole, titles: embeddings of title and description together, and of the title alone,
+                shape (jobs, dimensions) each.
+            described: whether a job has a description, shape (jobs,).
+
+        Returns:
+            The scores (jobs, occupations): the mean of the cosines of the whole text to the label
+            text, of the title to the known titles, of the whole text to the known titles (where
+            there is no description the same once more) and, for a job with a description, of the
+            whole text to the known tasks. And by kind the cosines of all known texts: of titles to
+            the titles, shape (jobs, known titles), of tasks to the whole texts, shape (described
+            jobs, known tasks).
         """
-        label_scores = label_queries @ self.label_embeddings.T
-        # By torch, whose threads are the encoder's: numpy's own would stand in their way
-        with torch.autocast("cpu", enabled=False):  # in float32 even where the caller encodes in 16 bits
-            cosines = (torch.from_numpy(title_queries) @ torch.from_numpy(self.title_embeddings).T).numpy()
-        counts = np.array([len(rows) for rows in self.title_rows])
-        starts = (np.cumsum(counts) - counts)[counts > 0]
-        sums = np.add.reduceat(np.exp(SHARPNESS * (cosines - 1))[:, np.concatenate(self.title_rows)], starts, axis=1)
-        title_scores = label_scores.copy()  # an occupation without known titles is judged by its label alone
-        title_scores[:, counts > 0] = np.minimum(1, 1 + np.log(sums) / SHARPNESS)
-        return (label_scores + title_scores) / 2, cosines
+        known_titles, known_tasks, jobs = self.known["title"], self.known["task"], len(titles)
+        labels = whole @ self.label_embeddings.T
+        to_titles = known_titles.cosines(np.concatenate([titles, whole[described]]))
+        to_tasks = known_tasks.cosines(whole[described])
+        # An occupation of which no texts of a kind are known is judged by the rest
+        by_titles = known_titles.soft_maximum(to_titles, np.concatenate([labels, labels[described]]))
+        by_whole = by_titles[:jobs].copy()
+        by_whole[described] = by_titles[jobs:]
+        scores = (labels + by_titles[:jobs] + by_whole) / 3
+        by_tasks = known_tasks.soft_maximum(to_tasks, scores[described])
+        scores[described] = (3 * scores[described] + by_tasks) / 4
+        return scores, {"title": to_titles[:jobs], "task": to_tasks}
 
     def predict(self, job_title: str, job_description: str = "", top_k: int = 5, explain: bool = False) -> list[dict]:
         """The top_k occupations for one job, best first.
@@ -200,16 +260,17 @@ class JobClassifier:
             job_title: as it stands on the posting; must not be blank.
             job_description: any length; the model reads its first 256 tokens, about 200 words.
             top_k: from 1 to the number of occupations.
-            explain: add "evidence", the occupation's known titles that are closest to the job title.
+            explain: add "evidence", the occupation's known titles that are closest to the job title
+                and, where there is a description, its known tasks that are closest to the whole.
 
         Returns:
             [{"rank": 1, "score": mean cosine, "code": O*NET-SOC code, "title": occupation}, ...]
-            and with explain also "evidence": [{"title": known title, "score": cosine}, ...]
+            and with explain also "evidence": [{"kind": "title" or "task", "text", "score": cosine}, ...]
 
         Raises:
             TypeError: a text is not a string, or top_k not an integer.
             ValueError: a blank title, or top_k out of range.
-            FileNotFoundError: explain needs the texts of the known titles, and data_dir is missing.
+            FileNotFoundError: explain needs the texts of the known titles and tasks, and data_dir is missing.
         """
         return self._rank([job_texts(job_title, job_description)], top_k, explain)[0]
 
@@ -252,7 +313,7 @@ class JobClassifier:
         if not 1 <= top_k <= len(self.codes):
             raise ValueError(f"top_k is {top_k}, but must be from 1 to {len(self.codes):,}, the number of occupations")
         if explain:
-            self._require_known_titles()
+            self._require_known_texts()
         whole = dict.fromkeys(text for text, _ in texts)
         alone = dict.fromkeys(title for _, title in texts if title not in whole)
         row_of = {text: row for row, text in enumerate([*whole, *alone])}
@@ -262,7 +323,8 @@ class JobClassifier:
         ranked = []
         for start in range(0, len(texts), RANK_BLOCK):
             block = slice(start, start + RANK_BLOCK)
-            scores, cosines = self._scores(queries[label_rows[block]], queries[title_rows[block]])
+            described = label_rows[block] != title_rows[block]
+            scores, cosines = self._scores(queries[label_rows[block]], queries[title_rows[block]], described)
             best = np.argpartition(-scores, top_k - 1, axis=1)[:, :top_k]
             # argpartition leaves the best in no order: sort them, equal scores by code
             best = np.take_along_axis(best, np.lexsort((best, -np.take_along_axis(scores, best, axis=1))), axis=1)
@@ -272,22 +334,28 @@ class JobClassifier:
                     score = float(scores[job, i])
                     rows.append({"rank": rank, "score": score, "code": self.codes[i], "title": self.titles[i]})
                     if explain:
-                        rows[-1]["evidence"] = self._evidence(cosines[job], i)
+                        compared = {"title": cosines["title"][job]}
+                        if described[job]:
+                            compared["task"] = cosines["task"][described[:job].sum()]
+                        rows[-1]["evidence"] = [
+                            {"kind": kind, "text": text, "score": score}
+                            for kind, to_texts in compared.items()
+                            for text, score in self.known[kind].closest(to_texts, i)
+                        ]
                 ranked.append(rows)
         return ranked
 
-    def _evidence(self, cosines: np.ndarray, occupation: int) -> list[dict]:
-        """The known titles of an occupation that are closest to a job title, best first."""
-        rows = self.title_rows[occupation]
-        closest = rows[np.argsort(-cosines[rows], kind="stable")][:EVIDENCE_TITLES]
-        return [{"title": self.known_titles[row], "score": float(cosines[row])} for row in closest]
-
-    def _require_known_titles(self) -> None:
-        if self.known_titles is None:
+    def _require_known_texts(self) -> None:
+        if any(known.texts is None for known in self.known.values()):
             raise FileNotFoundError(
-                f"the texts of the known titles are in {self.data_dir / 'corpus.json'}, which is missing: "
+                f"the texts of the known titles and tasks are in {self.data_dir / 'corpus.json'}, which is missing: "
                 "run python data_preparation.py"
             )
+
+
+def distinct(listed: list[list[str]]) -> list[str]:
+    """The texts of all lists, each once, in order of appearance."""
+    return list(dict.fromkeys(text for texts in listed for text in texts))
 
 
 def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
@@ -395,8 +463,8 @@ def print_ranking(ranked: list[dict], accepted: set[str] = frozenset()) -> None:
     for row in ranked:
         mark = "*" if row["code"] in accepted else " "
         print(f"  {mark} {row['rank']}. {row['score']:.3f}  {row['code']}  {row['title']}")
-        if "evidence" in row:
-            print("              closest: " + ", ".join(f"{t['title']} ({t['score']:.3f})" for t in row["evidence"]))
+        for known in row.get("evidence", []):
+            print(f"         {known['score']:.3f}  {known['kind']}: {known['text']}")
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -407,7 +475,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("title", nargs="?", help="job title")
     parser.add_argument("description", nargs="?", default="", help="job description")
     parser.add_argument("--top-k", type=int, default=3, help="occupations to list")
-    parser.add_argument("--explain", action="store_true", help="list the known titles closest to the job title")
+    parser.add_argument("--explain", action="store_true", help="list the known titles and tasks closest to the job")
     parser.add_argument("--model-dir", default=MODEL_DIR, help="folder that train.py saved")
     parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote; need not exist")
     parser.add_argument("--label-mode", default="title_desc", help="the one the model was trained with")

@@ -51,7 +51,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from transformers import HfArgumentParser, ProgressCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from data_preparation import SCRIPT_VERSION, SEED, InputError, normalize, sha256
+from data_preparation import SCRIPT_VERSION, SEED, InputError, normalize, sha256, title_forms
 from inference import MANIFEST_FILE, JobClassifier, job_texts
 
 # ------------------------------------------------------------------------------ settings
@@ -147,6 +147,11 @@ def listed_occupations(samples: list[dict], label_map: dict[str, int]) -> dict[s
     for sample in samples:
         listed[normalize(sample["anchor"])].add(label_map[sample["code"]])
     return listed
+
+
+def pairs_of(samples: list[dict]) -> set[tuple[str, str]]:
+    """The samples as (code, text), with the forms of their titles: what a classifier measured on them must not know."""
+    return {(s["code"], text) for s in samples for text in (s["anchor"], *title_forms(s["anchor"]))}
 
 
 def pairs_dataset(samples: list[dict], label_map: dict[str, int], sources: list[str]) -> Dataset:
@@ -683,7 +688,7 @@ def train(settings: Settings) -> None:
     manifest = {
         "base_model": settings.base_model,
         "base_model_sha256": base_sha256,
-        "settings": asdict(settings),
+        "settings": run["settings"],
         "data": data["manifest"],
         "versions": {"python": platform.python_version()}
         | {name: version(name) for name in ("torch", "sentence-transformers", "transformers", "datasets", "numpy")},
@@ -698,8 +703,8 @@ def train(settings: Settings) -> None:
     }
     write_json(staged / MANIFEST_FILE, manifest)  # JobClassifier reads the label mode from it
     classifier = JobClassifier(staged, settings.data_dir, settings.label_mode)
-    # Else the validation titles would be looked up among the known titles
-    without = classifier.without_titles({(sample["code"], sample["anchor"]) for sample in data["val"]})
+    # Else the validation texts would be looked up among the known ones
+    without = classifier.without(pairs_of(data["val"]))
     jobs = [{"title": sample["anchor"]} for sample in data["val"]]
     ranked = without.predict_batch(jobs, top_k=min(max(TOP_K), len(label_map)))
     rows = np.array([[label_map[row["code"]] for row in occupations] for occupations in ranked])

@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import random
 import time
 from collections import defaultdict
 from dataclasses import replace
@@ -21,18 +20,18 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 from transformers import get_linear_schedule_with_warmup, set_seed
 
 import train
-from benchmarks.accuracy import Set, classifier_of, coder, read_set, shares
+from benchmarks.accuracy import Set, classifier_of, coder, made_up_postings, read_set, shares
 from benchmarks.training_speed import features_of
 from data_preparation import normalize
 from train import DistinctLabelCollator as Collator
 
-RESULTS = Path(__file__).with_suffix(".json")
+RESULTS = Path("output/ablations.json")
 VALIDATION = ("titles", "tasks", "postings")
-POSTINGS = 1500  # made up of validation titles and tasks
 
 # The recipe that the variants depart from, where it differs from train.py's defaults
 BASE = {"sources": ["standard_title", "alternate_title", "title_description", "task"], "noise": 0.3, "postings": 0.15}
@@ -63,6 +62,7 @@ class Variant(NamedTuple):
     loss: type[train.DistinctLabelRankingLoss] = LabelLoss
     mask_listed: bool = True  # other occupations listed for an anchor's very text are no negatives
     mine_every: int = 0  # steps after which neighbours are looked up again with the model as it is then
+    averaging: float = 0.0  # decay, by step, of a moving average of the weights, which is what is measured
 
 
 VARIANTS = {
@@ -76,10 +76,13 @@ VARIANTS = {
     "title to title": Variant(loss=train.DistinctLabelRankingLoss),
     "symmetric loss": Variant(loss=SymmetricLoss),
     "listed as negatives": Variant(mask_listed=False),
+    "title labels": Variant({"label_mode": "title"}),
+    "full_text labels": Variant({"label_mode": "full_text"}),
     "64 occupations x 4": Variant({"batch_size": 64, "anchors_per_label": 4}),
     "learning rate 5e-5": Variant({"learning_rate": 5e-5}),
     "learning rate 3e-4": Variant({"learning_rate": 3e-4}),
     "mined again": Variant(mine_every=50),
+    "averaged weights": Variant(averaging=0.97),
     "16 occupations x 16": Variant({"batch_size": 16, "anchors_per_label": 16}),
     "scale 30": Variant({"scale": 30.0}),
 }
@@ -106,6 +109,7 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
     loss = variant.loss(model, scale=settings.scale)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
     schedule = get_linear_schedule_with_warmup(optimizer, int(settings.warmup * steps), steps)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(variant.averaging))
     bf16, tokens, start = train.bf16_supported(model.device), 0, time.perf_counter()
     model.train()
     batches = iter(sampler)
@@ -119,45 +123,32 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
         optimizer.step()
         schedule.step()
         optimizer.zero_grad()
+        if variant.averaging:
+            average.update_parameters(model)
         if variant.mine_every and step % variant.mine_every == 0:
             sampler.nearest = train.nearest_labels(settings, model.eval(), label_texts)
             model.train()
+    if variant.averaging:
+        model = average.module
     return model.eval(), tokens, time.perf_counter() - start
 
 
 def validation_sets(data: dict) -> list[Set]:
     """Titles and tasks of the validation split, and postings made up of both."""
-    codes = {code: code for code in data["label_map"]}
-    listed = train.listed_occupations(data["train"] + data["val"], codes)
-    by_source, tasks = defaultdict(list), defaultdict(list)
-    for sample in data["val"]:
-        by_source[sample["source"]].append(sample)
-        if sample["source"] == "task":
-            tasks[sample["code"]].append(sample["anchor"])
-    rng = random.Random(0)
-    with_tasks = [sample for sample in by_source["alternate_title"] if tasks[sample["code"]]]
-    posted = rng.sample(with_tasks, min(POSTINGS, len(with_tasks)))
-    described = [train.made_up_posting(s["anchor"], tasks[s["code"]], [], rng) for s in posted]
-    texts = {
-        "titles": (by_source["alternate_title"], [(s["anchor"], "") for s in by_source["alternate_title"]]),
-        "tasks": (by_source["task"], [(s["anchor"], "") for s in by_source["task"]]),
-        "postings": (
-            posted,
-            [(s["anchor"], text.removeprefix(f"{s['anchor']}. ")) for s, text in zip(posted, described, strict=True)],
-        ),
-    }
-    return [
-        Set(name, *zip(*texts[name][1], strict=True), [listed[normalize(s["anchor"])] for s in texts[name][0]])
-        for name in VALIDATION
-    ]
+    listed = train.listed_occupations(data["train"] + data["val"], {code: code for code in data["label_map"]})
+    sets = []
+    for name, source in (("titles", "alternate_title"), ("tasks", "task")):
+        anchors = [sample["anchor"] for sample in data["val"] if sample["source"] == source]
+        sets.append(Set(name, anchors, [""] * len(anchors), [listed[normalize(anchor)] for anchor in anchors]))
+    return [*sets, made_up_postings(data)._replace(name="postings")]
 
 
 def measure(model: Any, settings: train.Settings, data: dict, sets: list[Set]) -> dict[str, list[float]]:
-    """Top-1 and top-5 on every set; on validation with the titles of the training split as known titles."""
+    """Top-1 and top-5 on every set; on validation with the titles and tasks of the training split alone as known."""
     result = {}
     with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=train.bf16_supported(model.device)):
         classifier = classifier_of(model, settings.label_mode, settings.data_dir)
-        without = classifier.without_titles({(sample["code"], sample["anchor"]) for sample in data["val"]})
+        without = classifier.without(train.pairs_of(data["val"]))
         for texts in sets:
             rank = coder(without if texts.name in VALIDATION else classifier)
             first, _, fifth = shares(rank(texts.titles, texts.descriptions), texts.accepted)

@@ -7,7 +7,8 @@
 A set is a tab-separated file with the columns title, description (may be empty) and code
 ('|' between accepted codes). Validation accepts every code that O*NET lists for the text; the
 row "ceiling" is what a perfect coder reaches that must guess among them, own code alone accepted.
-Measured on validation, every way knows the titles of the training split alone.
+Its postings are made up of titles and tasks of the validation split. Measured on validation, every
+way knows the titles and tasks of the training split alone.
 """
 
 import argparse
@@ -15,6 +16,7 @@ import csv
 import json
 import os
 import platform
+import random
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -34,6 +36,7 @@ from inference import DATA_DIR, MANIFEST_FILE, MODEL_DIR, JobClassifier
 
 TOP_K = (1, 3, 5)
 LEVELS = {8: 10, 6: 7, 2: 2}  # digits of the code -> characters of "15-1252.00"
+POSTINGS = 1500  # made up of validation titles and tasks
 BLOCK = 500  # rows scored at a time, so that the matrix of 500 x 57,500 titles stays small
 
 
@@ -52,6 +55,23 @@ def read_set(path: Path) -> Set:
         rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
     accepted = [set(row["code"].split("|")) for row in rows]
     return Set(path.stem, [row["title"] for row in rows], [row["description"] for row in rows], accepted)
+
+
+def made_up_postings(data: dict) -> Set:
+    """Postings made up of titles and tasks of the validation split."""
+    codes = {code: code for code in data["label_map"]}
+    listed = train.listed_occupations(data["train"] + data["val"], codes)
+    tasks = defaultdict(list)
+    for sample in data["val"]:
+        if sample["source"] == "task":
+            tasks[sample["code"]].append(sample["anchor"])
+    usable = [s for s in data["val"] if s["source"] == "alternate_title" and tasks[s["code"]]]
+    rng = random.Random(0)
+    posted = rng.sample(usable, min(POSTINGS, len(usable)))
+    titles = [sample["anchor"] for sample in posted]
+    texts = [train.made_up_posting(title, tasks[s["code"]], [], rng) for title, s in zip(titles, posted, strict=True)]
+    descriptions = [text.removeprefix(f"{title}. ") for title, text in zip(titles, texts, strict=True)]
+    return Set("validation: postings", titles, descriptions, [listed[normalize(title)] for title in titles])
 
 
 def titles_of(samples: list[dict[str, str]]) -> list[tuple[str, str]]:
@@ -102,7 +122,7 @@ def classifier_of(model: SentenceTransformer, label_mode: str, data_dir: str | P
 
 
 def remember_embeddings(classifier: JobClassifier) -> None:
-    """Let the classifier, and those made from it by without_titles, encode every text only once."""
+    """Let the classifier, and those made from it by without, encode every text only once."""
     encode, known = classifier._encode, {}
 
     def remembered(texts: list[str]) -> np.ndarray:
@@ -178,12 +198,17 @@ def main() -> None:
     anchors = [sample["anchor"] for sample in data["val"]]
     validation = Set("validation", anchors, [""] * len(anchors), [listed[normalize(anchor)] for anchor in anchors])
     sources = np.array([sample["source"] for sample in data["val"]])
-    sets = [validation, *(read_set(path) for path in sorted(args.sets.glob("*.tsv")))] if args.sets else [validation]
+    postings = made_up_postings(data)
+    sets = [validation, postings]
+    if args.sets:
+        sets += [read_set(path) for path in sorted(args.sets.glob("*.tsv"))]
 
-    # Each way of coding twice: knowing the training titles alone, for validation, and knowing all titles
+    # Each way of coding twice: knowing the texts of the training split alone, for validation, and knowing all
     known = {True: titles_of(data["train"]), False: titles_of(data["train"] + data["val"])}
-    held_out = {(code, title) for title, code in titles_of(data["val"])}
-    every_title = {(code, title) for title, code in known[False]}
+    held_out = train.pairs_of(data["val"])
+    every_title, every_task = (
+        {(code, text) for code, texts in data["corpus"].items() for text in texts[kind]} for kind in ("titles", "tasks")
+    )
     ways: dict[str, dict[bool, Ranker]] = {
         "exact look-up": {is_val: exact_lookup(titles) for is_val, titles in known.items()},
         "character TF-IDF": {is_val: tfidf(titles) for is_val, titles in known.items()},
@@ -195,20 +220,25 @@ def main() -> None:
         classifiers[Path(folder).name] = JobClassifier(folder, args.data_dir, label_mode)
     for name, classifier in classifiers.items():
         remember_embeddings(classifier)
-        ways[f"{name}, label text alone"] = dict.fromkeys((True, False), coder(classifier.without_titles(every_title)))
-        ways[f"{name}, with known titles"] = {
-            True: coder(classifier.without_titles(held_out)), False: coder(classifier)
-        }  # fmt: skip
+        for variant, left_out in {
+            "label text alone": every_title | every_task,
+            "with known titles": every_task,
+            "with known titles and tasks": set(),
+        }.items():
+            ways[f"{name}, {variant}"] = {
+                True: coder(classifier.without(left_out | held_out)),
+                False: coder(classifier.without(left_out)),
+            }
 
     manifest, cores = data["manifest"], f"{platform.machine()}, {os.cpu_count()} cores"
     packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "sentence-transformers", "scikit-learn"))
     print(f"O*NET {manifest['release']}, seed {manifest['seed']}, {cores}, {packages}")
     parts = {}
     for texts in sets:
-        is_val = texts is validation
+        is_val = texts.name.startswith(validation.name)
         ranked = {name: way[is_val](texts.titles, texts.descriptions) for name, way in ways.items()}
         parts[texts.name] = (ranked, texts.accepted)
-        for source in dict.fromkeys(sources) if is_val else ():
+        for source in dict.fromkeys(sources) if texts is validation else ():
             rows = np.flatnonzero(sources == source)
             part = {name: found[rows] for name, found in ranked.items()}
             parts[f"validation: {source}"] = (part, [texts.accepted[i] for i in rows])

@@ -20,7 +20,7 @@ from data_preparation import normalize
 from inference import DATA_DIR, MODEL_DIR, RANK_BLOCK, SHARPNESS, JobClassifier, job_texts
 
 NEAR = (0.95, 0.9, 0.8)  # cosines from which two titles count as nearly the same
-WEIGHTS = (0.25, 0.5, 1.0)  # of the set's other titles against the score
+WEIGHTS = (0.125, 0.25, 0.5)  # of the set's other titles against the score
 
 
 def main() -> None:
@@ -32,9 +32,9 @@ def main() -> None:
 
     classifier = JobClassifier(args.model_dir, args.data_dir)
     listed = defaultdict(set)
-    for code, rows in zip(classifier.codes, classifier.title_rows, strict=True):
+    for code, rows in zip(classifier.codes, classifier.known["title"].rows, strict=True):
         for row in rows:
-            listed[normalize(classifier.known_titles[row])].add(code)
+            listed[normalize(classifier.known["title"].texts[row])].add(code)
 
     for texts in (read_set(path) for path in sorted(args.sets.glob("*.tsv"))):
         known = [listed.get(normalize(title), set()) for title in texts.titles]
@@ -45,8 +45,9 @@ def main() -> None:
         print(f"in O*NET at all: {len(among):,}, coded as one of the listed occupations: {np.mean(among):.1%}")
 
         pairs = [job_texts(title, text) for title, text in zip(texts.titles, texts.descriptions, strict=True)]
-        label_queries, title_queries = (classifier._encode([pair[i] for pair in pairs]) for i in (0, 1))
-        cosines = title_queries @ title_queries.T
+        wholes, titles = (classifier._encode([pair[i] for pair in pairs]) for i in (0, 1))
+        described = np.array([whole != title for whole, title in pairs])
+        cosines = titles @ titles.T
         np.fill_diagonal(cosines, -1)
         nearest = cosines.argmax(axis=1)
         same = np.array([bool(texts.accepted[i] & texts.accepted[j]) for i, j in enumerate(nearest)])
@@ -56,17 +57,12 @@ def main() -> None:
                 f"a title of cosine {near} or more beside it: {close.sum():,}, the same code: {same[close].mean():.1%}"
             )
 
-        starts = range(0, len(pairs), RANK_BLOCK)
-        scores = np.concatenate(
-            [
-                classifier._scores(label_queries[i : i + RANK_BLOCK], title_queries[i : i + RANK_BLOCK])[0]
-                for i in starts
-            ]
-        )
+        blocks = [slice(start, start + RANK_BLOCK) for start in range(0, len(pairs), RANK_BLOCK)]
+        scores = np.concatenate([classifier._scores(wholes[b], titles[b], described[b])[0] for b in blocks])
         own = np.array([[code in accepted for code in classifier.codes] for accepted in texts.accepted])
         others = 1 + np.log(np.exp(SHARPNESS * (cosines - 1)) @ own.astype(np.float32) + 1e-9) / SHARPNESS
         for weight in (0.0, *WEIGHTS):
-            best = np.argsort(-(2 * scores + weight * others), axis=1)[:, :5]
+            best = np.argsort(-(scores + weight * others), axis=1)[:, :5]
             hit = np.take_along_axis(own, best, axis=1)
             first, fifth = hit[:, 0].mean(), hit.any(axis=1).mean()
             print(f"weight {weight} of the set's other titles: top-1 {first:.1%}, top-5 {fifth:.1%}")

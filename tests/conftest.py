@@ -13,6 +13,7 @@ from sentence_transformers.sentence_transformer.modules import Normalize, Poolin
 from transformers import BertConfig, BertModel, BertTokenizerFast
 
 import data_preparation
+from inference import MODEL_DIR, JobClassifier
 
 PROJECT = Path(__file__).resolve().parent.parent
 
@@ -142,3 +143,9 @@ def trained_dir(data_dir: Path, tiny_encoder: Path, tmp_path_factory: pytest.Tem
     result = subprocess.run([str(part) for part in command], cwd=PROJECT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     return folder / "model"
+
+
+@pytest.fixture(scope="session")
+def shipped(tmp_path_factory: pytest.TempPathFactory) -> JobClassifier:
+    """The classifier with the model that the project ships, where there are no O*NET data."""
+    return JobClassifier(PROJECT / MODEL_DIR, tmp_path_factory.mktemp("no_data"))

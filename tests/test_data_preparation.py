@@ -121,6 +121,19 @@ def test_corpus_has_every_label_mode_the_known_titles_and_the_tasks_by_ascending
     assert read(data_dir, "label_map") == {code: i for i, code in enumerate(corpus)}
 
 
+@pytest.mark.parametrize(
+    ("title", "forms"),
+    [
+        ("User Experience Designer (UX Designer)", ["User Experience Designer", "UX Designer"]),
+        ("Designer", []),
+        ("(UX Designer)", []),
+        ("Nurse (RN) Manager", []),
+    ],
+)
+def test_a_title_and_its_short_form_in_brackets_are_both_known(title, forms):
+    assert data_preparation.title_forms(title) == forms
+
+
 def test_title_desc_is_cut_at_a_word():
     text = "word " * 39 + "seven77 more"  # "seven77" ends at character 202
     assert data_preparation.cut_at_word(text, 200) == ("word " * 39).strip()
