@@ -1,0 +1,66 @@
+"""What users try first, with the model that the project ships."""
+
+import re
+
+import pytest
+from conftest import PROJECT
+
+# Title: the codes that a careful coder would accept. The same titles stand in the README, with our answers.
+TITLES = {
+    "Senior Software Engineer": {"15-1252.00"},
+    "Data Engineer": {"15-1243.00", "15-1243.01", "15-2051.00"},
+    "DevOps Engineer": {"15-1252.00", "15-1244.00", "15-1299.08"},
+    "Machine Learning Engineer": {"15-1221.00", "15-1299.08", "15-2051.00"},
+    "SRE": {"15-1252.00", "15-1244.00", "15-1299.08"},
+    "Blockchain Engineer": {"15-1299.07"},
+    "UX Designer": {"15-1255.00"},
+    "Scrum Master": {"15-1299.09"},
+    "Product Owner": {"15-1299.09", "13-1082.00", "15-1211.00"},
+    "Growth Marketer": {"13-1161.00", "11-2021.00"},
+    "Social Media Manager": {"11-2032.00", "11-2021.00", "27-3031.00", "13-1161.01"},
+    "Customer Success Manager": {"43-1011.00", "11-2022.00", "41-3091.00"},
+    "HR Business Partner": {"13-1071.00", "11-3121.00"},
+    "Quantitative Analyst": {"13-2099.01"},
+    "ICU Nurse": {"29-1141.03"},
+    "NICU Nurse": {"29-1141.03", "29-1141.00"},
+    "Nurse Practitioner": {"29-1171.00"},
+    "Paediatric Surgeon": {"29-1243.00"},
+    "Wind Turbine Technician": {"49-9081.00"},
+    "DoorDash Driver": {"53-3031.00", "53-3033.00", "43-5021.00"},
+}
+MISSES = {"Product Owner", "Growth Marketer", "DoorDash Driver"}
+LEVELS = ["Senior {}", "Sr. {}", "Junior {}", "Lead {}", "Principal {}", "{} II", "{} III", "Entry Level {}"]
+
+
+@pytest.mark.parametrize(
+    "title", [pytest.param(t, marks=pytest.mark.xfail(strict=True) if t in MISSES else ()) for t in TITLES]
+)
+def test_title_gets_a_code_that_a_careful_coder_accepts(shipped, title):
+    assert shipped.predict(title)[0]["code"] in TITLES[title]
+
+
+@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
+def test_readme_shows_our_answers_and_marks_the_misses(shipped, readme):
+    text = (PROJECT / readme).read_text(encoding="utf-8")
+    rows = re.findall(r"^\| ([^|]+) \| (\d\d-\d{4}\.\d\d) ([^|]+) \| ([✓✗]) \|$", text, re.MULTILINE)
+    best = {title: shipped.predict(title)[0] for title in TITLES}
+    assert rows == [
+        (title, row["code"], row["title"], "✓" if row["code"] in TITLES[title] else "✗") for title, row in best.items()
+    ]
+
+
+@pytest.mark.parametrize(
+    "title", ["Software Engineer", "Accountant", "Registered Nurse", "Electrician", "Mechanical Engineer", "Paralegal"]
+)
+def test_seniority_does_not_change_the_occupation(shipped, title):
+    plain, *levels = shipped.predict_batch([{"title": title}, *({"title": level.format(title)} for level in LEVELS)])
+    assert {ranked[0]["code"] for ranked in levels} == {plain[0]["code"]}
+
+
+@pytest.mark.parametrize(
+    ("worker", "manager"), [("Software Engineer", "Engineering Manager"), ("Sales Representative", "Sales Manager")]
+)
+def test_a_manager_is_another_occupation(shipped, worker, manager):
+    worker, manager = (shipped.predict(title)[0]["code"] for title in (worker, manager))
+    assert worker != manager
+    assert manager.startswith("11-")
