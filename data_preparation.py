@@ -37,7 +37,7 @@ from tqdm import tqdm
 
 # ------------------------------------------------------------------------------ settings
 
-SCRIPT_VERSION = "4"  # goes into the manifest; raise it when the samples change
+SCRIPT_VERSION = "4"  # goes into the manifest; raise it when the samples or the corpus change
 SEED = 42  # of the split; nothing else is random
 VAL_FRACTION = 0.1  # of each occupation's samples, never less than one
 TASK_MIN_CHARS = 20  # shorter task statements name no recognisable duty

@@ -109,7 +109,8 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
     loss = variant.loss(model, scale=settings.scale)
     optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
     schedule = get_linear_schedule_with_warmup(optimizer, int(settings.warmup * steps), steps)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(variant.averaging))
+    if variant.averaging:
+        average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(variant.averaging))
     bf16, tokens, start = train.bf16_supported(model.device), 0, time.perf_counter()
     model.train()
     batches = iter(sampler)
