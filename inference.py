@@ -20,77 +20,217 @@ import argparse
 import copy
 import hashlib
 import json
+import math
 import os
 import sys
 import time
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
-import torch
+import onnxruntime
+from onnx import TensorProto, helper, numpy_helper
 from safetensors import safe_open
 from safetensors.numpy import save_file
-from sentence_transformers import SentenceTransformer
-from transformers.utils import logging as transformers_logging
-
-transformers_logging.disable_progress_bar()  # it would show the loading of 103 tensors, a third of a second
+from tokenizers import Tokenizer
+from tqdm import tqdm
 
 # ------------------------------------------------------------------------------ settings
 
 MODEL_DIR = "output/job_classifier"
 DATA_DIR = "processed_data"
 MANIFEST_FILE = "manifest.json"  # in the model folder, written by train.py
-INDEX_FILE = "label_index.safetensors"  # in the model folder, and in the data folder as a cache
 INDEX_VERSION = "2"  # raise it when the index holds other things
-ENCODE_BATCH = 32  # texts at a time; more gains nothing on a CPU
-RANK_BLOCK = 256  # jobs ranked at a time: 256 x 53,209 title cosines are 54 MB
+MAX_SEQ_LENGTH = 256  # tokens that are read of a text, as in training
+THREADS = 0  # of onnxruntime; 0: as many as there are cores
+ENCODE_TOKENS = 1024  # encoded at a time; what a layer makes of more does not stay in the cache
+ENCODE_BLOCK = 8192  # jobs whose texts are put in order of length together
+RANK_BLOCK = 256  # jobs ranked at a time: 256 x 65,186 title cosines are 67 MB
 KINDS = ("title", "task")  # of known texts
 EVIDENCE = 3  # known texts of each kind that explain an answer
 # Sharpness of the soft maximum over an occupation's known texts. At 30 a few close titles count for
 # more than a single one; from 20 to 50 the accuracy on validation hardly changes.
 SHARPNESS = 30.0
 
+
+class Backend(NamedTuple):
+    weights: str  # file in the model folder
+    index: str  # file in the model folder, and in the data folder as a cache: made by these very weights
+
+
+BACKENDS = {
+    "onnx": Backend("model_int8.onnx", "label_index_int8.safetensors"),
+    "onnx-float32": Backend("model_float32.onnx", "label_index_float32.safetensors"),
+    "torch": Backend("model.safetensors", "label_index.safetensors"),
+}
+
+# ------------------------------------------------------------------------------ encoders
+
+
+class Graph:
+    """An ONNX graph in the making. Every operation returns the name of its output."""
+
+    OPERATIONS = [helper.make_opsetid("", 20), helper.make_opsetid("com.microsoft", 1)]
+    OWN = ("MatMulIntegerToFloat", "MultiHeadAttention")  # of onnxruntime, not of the standard
+
+    def __init__(self) -> None:
+        self.nodes, self.constants = [], []
+
+    def add(self, operation: str, *inputs: str | np.ndarray, outputs: int = 1, **attributes: Any) -> Any:
+        """Add an operation; an array among its inputs becomes a constant. With several outputs, a list of names."""
+        names = []
+        for value in inputs:
+            if not isinstance(value, str):
+                self.constants.append(numpy_helper.from_array(np.asarray(value, order="C"), f"c{len(self.constants)}"))
+                value = self.constants[-1].name
+            names.append(value)
+        results = [f"n{len(self.nodes)}.{i}" for i in range(outputs)]
+        domain = "com.microsoft" if operation in self.OWN else ""
+        self.nodes.append(helper.make_node(operation, names, results, domain=domain, **attributes))
+        return results[0] if outputs == 1 else results
+
+    def int8_product(self, x: str, weights: np.ndarray, scales: np.ndarray) -> str:
+        """x @ (weights * scales): weights int8, shape (in, out), scales float32, shape (out,) or (1,).
+
+        x is rounded to 8 bits as well, row by row: so a row's result does not depend on the others.
+        """
+        largest = self.add("ReduceMax", self.add("Abs", x), np.array([-1]), keepdims=1)
+        zero, step = np.uint8(128), np.float32(1 / 127)
+        rounded = self.add("QuantizeLinear", self.add("Div", x, largest), step, zero)
+        product = self.add("MatMulIntegerToFloat", rounded, weights, step, scales, zero)
+        return self.add("Mul", product, largest)
+
+    def model(self, inputs: tuple[str, int, list], result: str, dimensions: int) -> bytes:
+        """The finished graph, from an input (name, element type, shape) to a float matrix of so many columns."""
+        values = [
+            helper.make_tensor_value_info(*inputs),
+            helper.make_tensor_value_info(result, TensorProto.FLOAT, [inputs[2][0], dimensions]),
+        ]
+        graph = helper.make_graph(self.nodes, "graph", values[:1], values[1:], self.constants)
+        return helper.make_model(graph, opset_imports=self.OPERATIONS, ir_version=10).SerializeToString()
+
+
+def session_of(model: bytes | Path) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = THREADS
+    # Threads that wait for the next run in a loop would hold up whoever computes in between
+    options.add_session_config_entry("session.force_spinning_stop", "1")
+    return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+
+
+class OnnxEncoder:
+    """The trained encoder as train.py exports it, run by onnxruntime: needs neither torch nor sentence-transformers."""
+
+    def __init__(self, weights: Path, max_seq_length: int) -> None:
+        self.tokenizer = Tokenizer.from_file(str(weights.with_name("tokenizer.json")))
+        self.tokenizer.enable_truncation(max_seq_length)
+        self.tokenizer.no_padding()
+        self.session = session_of(weights)
+
+    def encode(self, texts: list[str], show_progress_bar: bool = False) -> np.ndarray:
+        """Unit embeddings, float32, shape (texts, dimensions)."""
+        ids = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
+        lengths = np.array([len(tokens) for tokens in ids])
+        embeddings = np.empty((len(texts), self.session.get_outputs()[0].shape[1]), dtype=np.float32)
+        with tqdm(total=len(texts), desc="encoding", unit="text", disable=not show_progress_bar) as progress:
+            for length in np.unique(lengths):  # texts of one length need no padding, which costs as much as text
+                rows = np.flatnonzero(lengths == length)
+                for part in np.array_split(rows, math.ceil(len(rows) * length / ENCODE_TOKENS)):
+                    inputs = {"input_ids": np.array([ids[row] for row in part])}
+                    embeddings[part] = self.session.run(None, inputs)[0]
+                    progress.update(len(part))
+        return embeddings
+
+
+class TorchEncoder:
+    """The trained encoder as sentence-transformers runs it, in float32."""
+
+    def __init__(self, weights: Path, max_seq_length: int) -> None:
+        try:
+            import torch  # takes seconds, so only where it is asked for
+            from sentence_transformers import SentenceTransformer
+            from transformers.utils import logging
+        except ImportError as error:
+            raise ImportError(f"backend torch needs more packages ({error}): pip install -r requirements.txt") from None
+        logging.disable_progress_bar()  # it would show the loading of 103 tensors, a third of a second
+        # The file holds half precision; a CPU computes faster and more exactly in float32.
+        self.model = SentenceTransformer(
+            str(weights.parent), model_kwargs={"dtype": torch.float32}, local_files_only=True
+        )
+        self.model.max_seq_length = max_seq_length
+
+    def encode(self, texts: list[str], show_progress_bar: bool = False) -> np.ndarray:
+        """Unit embeddings, float32, shape (texts, dimensions)."""
+        embeddings = self.model.encode(
+            texts, normalize_embeddings=True, convert_to_numpy=True, show_progress_bar=show_progress_bar
+        )
+        return embeddings.astype(np.float32, copy=False)
+
+
 # ------------------------------------------------------------------------------ classifier
 
 
-class KnownTexts(NamedTuple):
+class KnownTexts:
     """Texts of one kind, titles or tasks, that O*NET lists for its occupations."""
 
-    embeddings: np.ndarray  # (distinct texts, dimensions), unit rows
-    rows: list[np.ndarray]  # by occupation: which of the texts it has; a text may stand under several
-    texts: list[str] | None  # where data_dir has them
+    def __init__(
+        self, embeddings: np.ndarray, step: np.ndarray, rows: np.ndarray, counts: np.ndarray, texts: list[str] | None
+    ) -> None:
+        """
+        Args:
+            embeddings: unit embeddings of the distinct texts, int8, shape (texts, dimensions), in units of `step`.
+            rows: which of them is meant by each listing, occupation by occupation, shape (listings,).
+            counts: listings of each occupation, shape (occupations,).
+            texts: of the listings, where data_dir has them.
+        """
+        # A text that stands under several occupations comes several times: so each has its own side by side
+        self.embeddings, self.step, self.texts = embeddings[rows], step, texts
+        self.starts = np.concatenate([[0], np.cumsum(counts)])
+        self.hidden = np.empty(0, dtype=int)  # listings that do not count
+        graph, (listings, dimensions) = Graph(), self.embeddings.shape
+        exponents = graph.int8_product("queries", self.embeddings.T, step * np.float32(SHARPNESS))
+        model = graph.model(("queries", TensorProto.FLOAT, ["queries", dimensions]), exponents, listings)
+        self.session = session_of(model)
 
-    def cosines(self, queries: np.ndarray) -> np.ndarray:
-        """Cosines of all texts to unit embeddings, shape (queries, distinct texts)."""
-        # By torch, whose threads are the encoder's: numpy's own would stand in their way
-        with torch.autocast("cpu", enabled=False):  # in float32 even where the caller encodes in 16 bits
-            return (torch.from_numpy(queries) @ torch.from_numpy(self.embeddings).T).numpy()
-
-    def soft_maximum(self, cosines: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
-        """Log-sum-exp of the cosines over each occupation's texts, shape (queries, occupations).
+    def soft_maximum(self, queries: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
+        """Log-sum-exp of the cosines to each occupation's texts, shape (queries, occupations).
 
         Cut off at 1: many close texts say more than one, but none is closer than the text itself.
-        `otherwise`, of the same shape, stands in for an occupation that has no texts.
-        """
-        counts = np.array([len(rows) for rows in self.rows])
-        starts = (np.cumsum(counts) - counts)[counts > 0]
-        sums = np.add.reduceat(np.exp(SHARPNESS * (cosines - 1))[:, np.concatenate(self.rows)], starts, axis=1)
-        maximum = otherwise.copy()
-        maximum[:, counts > 0] = np.minimum(1, 1 + np.log(sums) / SHARPNESS)
-        return maximum
 
-    def closest(self, cosines: np.ndarray, occupation: int) -> list[tuple[str, float]]:
-        """The occupation's texts of the highest cosines, best first, each with its cosine."""
-        rows = self.rows[occupation]
-        best = rows[np.argsort(-cosines[rows], kind="stable")][:EVIDENCE]
-        return [(self.texts[row], float(cosines[row])) for row in best]
+        Args:
+            queries: unit embeddings, shape (queries, dimensions).
+            otherwise: stands in for an occupation that has no texts, shape (queries, occupations).
+        """
+        sums, has_texts = np.zeros_like(otherwise), np.diff(self.starts) > 0
+        if len(queries):
+            (exponents,) = self.session.run(None, {"queries": queries})
+            exponents[:, self.hidden] = -np.inf
+            np.exp(exponents, out=exponents)
+            sums[:, has_texts] = np.add.reduceat(exponents, self.starts[:-1][has_texts], axis=1)
+        with np.errstate(divide="ignore"):
+            return np.where(sums > 0, np.minimum(1, np.log(sums) / SHARPNESS), otherwise)
+
+    def listings(self, codes: list[str]) -> list[tuple[str, str]]:
+        """All listings as (code, text), given the codes of the occupations."""
+        return list(zip(np.repeat(codes, np.diff(self.starts)).tolist(), self.texts, strict=True))
+
+    def closest(self, query: np.ndarray, occupation: int) -> list[tuple[str, float]]:
+        """The occupation's texts closest to a unit embedding, best first, each with its cosine."""
+        listings = np.setdiff1d(np.arange(*self.starts[occupation : occupation + 2]), self.hidden)
+        cosines = self.embeddings[listings] * self.step @ query
+        return [(self.texts[listings[i]], float(cosines[i])) for i in np.argsort(-cosines, kind="stable")[:EVIDENCE]]
 
 
 class JobClassifier:
     """Ranks occupations by how close a job is to their label texts, their known titles and their known tasks."""
 
     def __init__(
-        self, model_dir: str | Path = MODEL_DIR, data_dir: str | Path = DATA_DIR, label_mode: str = "title_desc"
+        self,
+        model_dir: str | Path = MODEL_DIR,
+        data_dir: str | Path = DATA_DIR,
+        label_mode: str = "title_desc",
+        backend: str = "auto",
+        max_seq_length: int = MAX_SEQ_LENGTH,
     ) -> None:
         """
         Args:
@@ -98,25 +238,36 @@ class JobClassifier:
             data_dir: folder that data_preparation.py wrote. It need not exist: the model folder
                 has its own index. Where it exists, the texts of the known titles and tasks are at hand.
             label_mode: "title", "title_desc" or "full_text"; must be the one the model was trained with.
+            backend: what runs the encoder: "onnx" in 8 bits, "onnx-float32", or "torch" in float32. "auto"
+                takes "onnx" if the model folder has its file, else "torch".
+            max_seq_length: tokens that are read of a text; fewer make long postings faster.
 
         Raises:
             FileNotFoundError: no trained model in model_dir, or no index and no data either.
-            ValueError: the model was trained with another label_mode, or the data are of an earlier version.
+            ValueError: the model was trained with another label_mode, the data are of an earlier version,
+                or backend or max_seq_length is none there is.
+            ImportError: backend torch is asked for, but only requirements-inference.txt is installed.
         """
         self.model_dir, self.data_dir, self.label_mode = Path(model_dir), Path(data_dir), label_mode
-        for name in (MANIFEST_FILE, "model.safetensors"):
-            if not (self.model_dir / name).is_file():
+        if backend != "auto" and backend not in BACKENDS:
+            raise ValueError(f"backend is {backend!r}, but must be one of auto, {', '.join(BACKENDS)}")
+        if backend == "auto":
+            backend = "onnx" if (self.model_dir / BACKENDS["onnx"].weights).is_file() else "torch"
+        self.backend, self.max_seq_length = backend, max_seq_length
+        weights = self.model_dir / BACKENDS[backend].weights
+        for path in (self.model_dir / MANIFEST_FILE, weights):
+            if not path.is_file():
                 raise FileNotFoundError(
-                    f"no trained model in {self.model_dir} ({name} is missing): run python train.py"
+                    f"no trained model in {self.model_dir} ({path.name} is missing): {how_to_get(path)}"
                 )
         manifest = json.loads((self.model_dir / MANIFEST_FILE).read_text(encoding="utf-8"))
         trained_mode = manifest["settings"]["label_mode"]
         if label_mode != trained_mode:
             raise ValueError(f"label_mode is {label_mode!r}, but {self.model_dir} was trained with {trained_mode!r}")
-        # The file holds half precision; a CPU computes faster and more exactly in float32.
-        self.model = SentenceTransformer(
-            str(self.model_dir), model_kwargs={"dtype": torch.float32}, local_files_only=True
-        )
+        limit = json.loads((self.model_dir / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
+        if not 3 <= max_seq_length <= limit:  # the first and the last token only frame the text
+            raise ValueError(f"max_seq_length is {max_seq_length}, but must be from 3 to {limit}")
+        self.encoder = (TorchEncoder if backend == "torch" else OnnxEncoder)(weights, max_seq_length)
         self.codes: list[str] = []
         self.titles: list[str] = []
         self.label_embeddings = np.empty((0, 0), dtype=np.float32)  # (occupations, dimensions), unit rows
@@ -126,14 +277,15 @@ class JobClassifier:
     def _build_index(self) -> None:
         """Set all that jobs are compared with: from a saved index that fits, else by encoding.
 
-        A saved index fits when it was made from this model and this label mode and, where
+        A saved index fits when it was made by these weights and this label mode and, where
         data_dir has a corpus, from its label texts, titles and tasks. A new one is saved with the
         model if that has none yet (so train.py gets it there), else in data_dir.
 
         Raises:
             FileNotFoundError: there is neither a fitting index nor a corpus to build one from.
         """
-        with open(self.model_dir / "model.safetensors", "rb") as file:
+        weights, index_file = BACKENDS[self.backend]
+        with open(self.model_dir / weights, "rb") as file:
             model = hashlib.file_digest(file, "sha256").hexdigest()
         made_from = {"version": INDEX_VERSION, "label_mode": self.label_mode, "model": model}
         corpus_path = self.data_dir / "corpus.json"
@@ -145,7 +297,7 @@ class JobClassifier:
             labels = {code: [texts[name] for name in used] for code, texts in corpus.items()}
             made_from["labels"] = hashlib.sha256(json.dumps(labels).encode()).hexdigest()
 
-        shipped, cached = self.model_dir / INDEX_FILE, self.data_dir / INDEX_FILE
+        shipped, cached = self.model_dir / index_file, self.data_dir / index_file
         for path in (shipped, cached):
             if path.is_file():
                 with safe_open(path, framework="numpy") as index:
@@ -155,14 +307,14 @@ class JobClassifier:
                         return
         if corpus is None:
             raise FileNotFoundError(
-                f"no {INDEX_FILE} in {self.model_dir} fits its model, and {corpus_path} is missing: "
+                f"no {index_file} in {self.model_dir} fits its model, and {corpus_path} is missing: "
                 "run python data_preparation.py and try again"
             )
-        tensors = {"label_embeddings": self._encode([texts[self.label_mode] for texts in corpus.values()])}
+        tensors = {"label_embeddings": self.encoder.encode([texts[self.label_mode] for texts in corpus.values()])}
         for kind in KINDS:
             listed = [texts[f"{kind}s"] for texts in corpus.values()]
-            row_of = {text: row for row, text in enumerate(distinct(listed))}
-            embeddings = self._encode(list(row_of), show_progress_bar=True)
+            row_of = {text: row for row, text in enumerate(dict.fromkeys(text for texts in listed for text in texts))}
+            embeddings = self.encoder.encode(list(row_of), show_progress_bar=True)
             step = np.abs(embeddings).max() / 127  # known texts are kept in 8 bits: a quarter of the size
             tensors |= {
                 f"{kind}_embeddings": np.round(embeddings / step).astype(np.int8),
@@ -181,11 +333,14 @@ class JobClassifier:
     def _set_index(self, metadata: dict[str, str], tensors: dict[str, np.ndarray], corpus: dict | None) -> None:
         self.codes, self.titles = json.loads(metadata["codes"]), json.loads(metadata["titles"])
         self.label_embeddings = tensors["label_embeddings"]
+        graph, (labels, dimensions) = Graph(), self.label_embeddings.shape
+        cosines = graph.add("MatMul", "queries", self.label_embeddings.T)
+        model = graph.model(("queries", TensorProto.FLOAT, ["queries", dimensions]), cosines, labels)
+        self.label_product = session_of(model)
         self.known = {
             kind: KnownTexts(
-                tensors[f"{kind}_embeddings"] * tensors[f"{kind}_step"],
-                np.split(tensors[f"{kind}_rows"], np.cumsum(tensors[f"{kind}_counts"])[:-1]),
-                corpus and distinct([texts[f"{kind}s"] for texts in corpus.values()]),
+                *(tensors[f"{kind}_{name}"] for name in ("embeddings", "step", "rows", "counts")),
+                texts=corpus and [text for texts in corpus.values() for text in texts[f"{kind}s"]],
             )
             for kind in KINDS
         }
@@ -201,57 +356,37 @@ class JobClassifier:
         """
         self._require_known_texts()
         fewer = copy.copy(self)
-        fewer.known = {
-            kind: known._replace(
-                rows=[
-                    np.array([row for row in rows if (code, known.texts[row]) not in held_out], dtype=np.int32)
-                    for code, rows in zip(self.codes, known.rows, strict=True)
-                ]
-            )
-            for kind, known in self.known.items()
-        }
+        fewer.known = {}
+        for kind, known in self.known.items():
+            fewer.known[kind] = copy.copy(known)
+            listings = enumerate(known.listings(self.codes))
+            fewer.known[kind].hidden = np.array([i for i, listing in listings if listing in held_out], dtype=int)
         return fewer
 
-    def _encode(self, texts: list[str], show_progress_bar: bool = False) -> np.ndarray:
-        """Unit embeddings, float32, shape (texts, dimensions)."""
-        return self.model.encode(
-            texts,
-            batch_size=ENCODE_BATCH,
-            normalize_embeddings=True,
-            convert_to_numpy=True,
-            show_progress_bar=show_progress_bar,
-        ).astype(np.float32, copy=False)
+    def _scores(self, whole: np.ndarray, titles: np.ndarray, described: np.ndarray) -> np.ndarray:
+        """Scores of all occupations for some jobs, shape (jobs, occupations).
 
-    def _scores(
-        self, whole: np.ndarray, titles: np.ndarray, described: np.ndarray
-    ) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-        """Scores of all occupations for some jobs.
+        The mean of the cosines of the whole text to the label text, of the title to the known titles,
+        of the whole text to the known titles (where there is no description the same once more) and,
+        for a job with a description, of the whole text to the known tasks.
 
         Args:
-            whole, titles: embeddings of title and description together, and of the title alone,
+            whole, titles: unit embeddings of title and description together, and of the title alone,
                 shape (jobs, dimensions) each.
             described: whether a job has a description, shape (jobs,).
-
-        Returns:
-            The scores (jobs, occupations): the mean of the cosines of the whole text to the label
-            text, of the title to the known titles, of the whole text to the known titles (where
-            there is no description the same once more) and, for a job with a description, of the
-            whole text to the known tasks. And by kind the cosines of all known texts: of titles to
-            the titles, shape (jobs, known titles), of tasks to the whole texts, shape (described
-            jobs, known tasks).
         """
-        known_titles, known_tasks, jobs = self.known["title"], self.known["task"], len(titles)
-        labels = whole @ self.label_embeddings.T
-        to_titles = known_titles.cosines(np.concatenate([titles, whole[described]]))
-        to_tasks = known_tasks.cosines(whole[described])
+        jobs = len(titles)
+        (labels,) = self.label_product.run(None, {"queries": whole})
         # An occupation of which no texts of a kind are known is judged by the rest
-        by_titles = known_titles.soft_maximum(to_titles, np.concatenate([labels, labels[described]]))
+        by_titles = self.known["title"].soft_maximum(
+            np.concatenate([titles, whole[described]]), np.concatenate([labels, labels[described]])
+        )
         by_whole = by_titles[:jobs].copy()
         by_whole[described] = by_titles[jobs:]
         scores = (labels + by_titles[:jobs] + by_whole) / 3
-        by_tasks = known_tasks.soft_maximum(to_tasks, scores[described])
+        by_tasks = self.known["task"].soft_maximum(whole[described], scores[described])
         scores[described] = (3 * scores[described] + by_tasks) / 4
-        return scores, {"title": to_titles[:jobs], "task": to_tasks}
+        return scores
 
     def predict(self, job_title: str, job_description: str = "", top_k: int = 5, explain: bool = False) -> list[dict]:
         """The top_k occupations for one job, best first.
@@ -308,42 +443,56 @@ class JobClassifier:
 
     def _rank(self, texts: list[tuple[str, str]], top_k: int, explain: bool) -> list[list[dict]]:
         """Rank the occupations for pairs as job_texts returns them."""
+        self.check_top_k(top_k)
+        if explain:
+            self._require_known_texts()
+        ranked = [
+            [
+                {"rank": rank, "score": score, "code": self.codes[i], "title": self.titles[i]}
+                for rank, (i, score) in enumerate(zip(*best, strict=True), start=1)
+            ]
+            for best in zip(*(found.tolist() for found in self.best(texts, top_k)), strict=True)
+        ]
+        if explain:
+            for (whole, title), rows in zip(texts, ranked, strict=True):
+                compared = {"title": title} | ({"task": whole} if whole != title else {})
+                queries = dict(zip(compared, self.encoder.encode(list(compared.values())), strict=True))
+                for row in rows:
+                    row["evidence"] = [
+                        {"kind": kind, "text": text, "score": score}
+                        for kind, query in queries.items()
+                        for text, score in self.known[kind].closest(query, self.codes.index(row["code"]))
+                    ]
+        return ranked
+
+    def best(self, texts: list[tuple[str, str]], top_k: int) -> tuple[np.ndarray, np.ndarray]:
+        """Rows of the top_k occupations and their scores for pairs as job_texts returns them, shape (jobs, top_k) each.
+
+        Works through blocks, so that memory does not grow with the number of jobs.
+        """
+        job_of = {pair: job for job, pair in enumerate(dict.fromkeys(texts))}  # repeated jobs are ranked once
+        jobs, rows, scores = list(job_of), [], []
+        for start in range(0, len(jobs), ENCODE_BLOCK):
+            encoded = jobs[start : start + ENCODE_BLOCK]
+            row_of = {text: row for row, text in enumerate(dict.fromkeys(text for pair in encoded for text in pair))}
+            queries = self.encoder.encode(list(row_of))
+            whole_rows, title_rows = np.array([[row_of[text] for text in pair] for pair in encoded]).T
+            for block in np.array_split(np.arange(len(encoded)), math.ceil(len(encoded) / RANK_BLOCK)):
+                whole, titles = queries[whole_rows[block]], queries[title_rows[block]]
+                found = self._scores(whole, titles, whole_rows[block] != title_rows[block])
+                best = np.argpartition(-found, top_k - 1, axis=1)[:, :top_k]
+                # argpartition leaves the best in no order: sort them, equal scores by code
+                best = np.take_along_axis(best, np.lexsort((best, -np.take_along_axis(found, best, axis=1))), axis=1)
+                rows.append(best)
+                scores.append(np.take_along_axis(found, best, axis=1))
+        order = [job_of[pair] for pair in texts]
+        return np.concatenate(rows)[order], np.concatenate(scores)[order]
+
+    def check_top_k(self, top_k: int) -> None:
         if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)):
             raise TypeError(f"top_k must be an integer, not {top_k!r:.80}")
         if not 1 <= top_k <= len(self.codes):
             raise ValueError(f"top_k is {top_k}, but must be from 1 to {len(self.codes):,}, the number of occupations")
-        if explain:
-            self._require_known_texts()
-        whole = dict.fromkeys(text for text, _ in texts)
-        alone = dict.fromkeys(title for _, title in texts if title not in whole)
-        row_of = {text: row for row, text in enumerate([*whole, *alone])}
-        # One after the other: in one batch, short titles would be padded to the length of long postings
-        queries = np.concatenate([self._encode(list(part)) for part in (whole, alone) if part])
-        label_rows, title_rows = np.array([[row_of[text] for text in pair] for pair in texts]).T
-        ranked = []
-        for start in range(0, len(texts), RANK_BLOCK):
-            block = slice(start, start + RANK_BLOCK)
-            described = label_rows[block] != title_rows[block]
-            scores, cosines = self._scores(queries[label_rows[block]], queries[title_rows[block]], described)
-            best = np.argpartition(-scores, top_k - 1, axis=1)[:, :top_k]
-            # argpartition leaves the best in no order: sort them, equal scores by code
-            best = np.take_along_axis(best, np.lexsort((best, -np.take_along_axis(scores, best, axis=1))), axis=1)
-            for job, occupations in enumerate(best):
-                rows = []
-                for rank, i in enumerate(occupations, start=1):
-                    score = float(scores[job, i])
-                    rows.append({"rank": rank, "score": score, "code": self.codes[i], "title": self.titles[i]})
-                    if explain:
-                        compared = {"title": cosines["title"][job]}
-                        if described[job]:
-                            compared["task"] = cosines["task"][described[:job].sum()]
-                        rows[-1]["evidence"] = [
-                            {"kind": kind, "text": text, "score": score}
-                            for kind, to_texts in compared.items()
-                            for text, score in self.known[kind].closest(to_texts, i)
-                        ]
-                ranked.append(rows)
-        return ranked
 
     def _require_known_texts(self) -> None:
         if any(known.texts is None for known in self.known.values()):
@@ -353,9 +502,10 @@ class JobClassifier:
             )
 
 
-def distinct(listed: list[list[str]]) -> list[str]:
-    """The texts of all lists, each once, in order of appearance."""
-    return list(dict.fromkeys(text for texts in listed for text in texts))
+def how_to_get(weights: Path) -> str:
+    if weights.name == BACKENDS["onnx-float32"].weights:
+        return f"""run python -c "import train; train.export_onnx('{weights.parent}', 'float32')\""""
+    return "run python train.py"
 
 
 def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
@@ -365,6 +515,10 @@ def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
     for name, text in (("title", title), ("description", description)):
         if not isinstance(text, str):
             raise TypeError(f"the job {name} must be a string, not {type(text).__name__} ({text!r:.80})")
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"the job {name} has broken characters: it is not in UTF-8") from None
     title, description = title.strip(), description.strip()
     if not title:
         raise ValueError("the job title is empty")
@@ -479,14 +633,16 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--model-dir", default=MODEL_DIR, help="folder that train.py saved")
     parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote; need not exist")
     parser.add_argument("--label-mode", default="title_desc", help="the one the model was trained with")
+    parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="what runs the encoder")
+    parser.add_argument("--max-seq-length", type=int, default=MAX_SEQ_LENGTH, help="tokens that are read of a text")
     args = parser.parse_args(argv)
     try:
-        classifier = JobClassifier(args.model_dir, args.data_dir, args.label_mode)
+        classifier = JobClassifier(args.model_dir, args.data_dir, args.label_mode, args.backend, args.max_seq_length)
         if args.title is None:
             run_demo(classifier, args.top_k)
         else:
             print_ranking(classifier.predict(args.title, args.description, args.top_k, args.explain))
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
     return 0

@@ -44,6 +44,7 @@ import numpy as np
 import torch
 from datasets import Dataset
 from huggingface_hub import HfApi
+from onnx import TensorProto
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler
@@ -52,7 +53,7 @@ from transformers import HfArgumentParser, ProgressCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from data_preparation import SCRIPT_VERSION, SEED, InputError, normalize, sha256, title_forms
-from inference import MANIFEST_FILE, JobClassifier, job_texts
+from inference import BACKENDS, MANIFEST_FILE, Graph, JobClassifier, job_texts
 
 # ------------------------------------------------------------------------------ settings
 
@@ -593,6 +594,70 @@ def save_whole(staged: Path, final: Path) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
+def export_onnx(model_dir: str | Path, precision: Literal["int8", "float32"] = "int8") -> None:
+    """Write a saved BERT encoder, pooling and normalisation included, as the ONNX file that inference.py runs.
+
+    The graph takes texts of one length, so that there is no padding: "input_ids" int64, shape (texts,
+    tokens), and gives unit embeddings, shape (texts, dimensions). In int8, weights are rounded by
+    output, and what they are multiplied with by token (see inference.Graph).
+
+    Built by hand, as the exporters' graphs take 1.3 to 2 times as long (benchmarks/results.md).
+
+    Raises:
+        InputError: the encoder is no BERT with mean pooling.
+    """
+    model_dir = Path(model_dir)
+    model = SentenceTransformer(str(model_dir), device="cpu", model_kwargs={"dtype": torch.float32})
+    bert, pooling = model[0].model, model[1].pooling_mode
+    config = bert.config
+    if (config.model_type, config.hidden_act, pooling) != ("bert", "gelu", "mean"):
+        raise InputError(f"{model_dir} is no BERT encoder with mean pooling: only those are exported")
+    weights = {name: tensor.numpy() for name, tensor in bert.state_dict().items()}
+    graph = Graph()
+
+    def linear(x: str, *layers: str) -> str:
+        matrix, bias = (np.concatenate([weights[f"{layer}.{part}"] for layer in layers]) for part in ("weight", "bias"))
+        if precision == "int8":
+            # 7 bits: on processors without VNNI, the sum of two products of 8 bits may overflow
+            steps = np.abs(matrix).max(axis=1) / 63
+            product = graph.int8_product(x, np.round(matrix / steps[:, None]).astype(np.int8).T, steps)
+        else:
+            product = graph.add("MatMul", x, matrix.T)
+        return graph.add("Add", product, bias)
+
+    def add_and_norm(x: str, y: str | np.ndarray, layer: str) -> str:
+        gain, bias = weights[f"{layer}.LayerNorm.weight"], weights[f"{layer}.LayerNorm.bias"]
+        return graph.add("LayerNormalization", graph.add("Add", x, y), gain, bias, epsilon=config.layer_norm_eps)
+
+    words = weights["embeddings.word_embeddings.weight"]
+    if precision == "int8":
+        steps = np.abs(words).max(axis=1, keepdims=True).clip(1e-6) / 127
+        x = graph.add("Cast", graph.add("Gather", np.round(words / steps).astype(np.int8), "input_ids"), to=1)
+        x = graph.add("Mul", x, graph.add("Gather", steps, "input_ids"))
+    else:
+        x = graph.add("Gather", words, "input_ids")
+    places = weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
+    length = graph.add("Shape", "input_ids", start=1, end=2)
+    x = add_and_norm(x, graph.add("Slice", places, np.array([0]), length), "embeddings")
+    for i in range(config.num_hidden_layers):
+        layer = f"encoder.layer.{i}"
+        projected = linear(x, *(f"{layer}.attention.self.{name}" for name in ("query", "key", "value")))
+        attended = graph.add(
+            "MultiHeadAttention",
+            *graph.add("Split", projected, outputs=3, axis=2, num_outputs=3),
+            num_heads=config.num_attention_heads,
+        )
+        x = add_and_norm(x, linear(attended, f"{layer}.attention.output.dense"), f"{layer}.attention.output")
+        inner = graph.add("Gelu", linear(x, f"{layer}.intermediate.dense"))
+        x = add_and_norm(x, linear(inner, f"{layer}.output.dense"), f"{layer}.output")
+    mean = graph.add("ReduceMean", x, np.array([1]), keepdims=0)
+    unit = graph.add("LpNormalization", mean, axis=1, p=2)
+    backend = "onnx" if precision == "int8" else "onnx-float32"
+    inputs = ("input_ids", TensorProto.INT64, ["texts", "tokens"])
+    path = model_dir / BACKENDS[backend].weights
+    path.write_bytes(graph.model(inputs, unit, config.hidden_size))
+
+
 # ------------------------------------------------------------------------------ training
 
 
@@ -702,24 +767,31 @@ def train(settings: Settings) -> None:
         },
     }
     write_json(staged / MANIFEST_FILE, manifest)  # JobClassifier reads the label mode from it
-    classifier = JobClassifier(staged, settings.data_dir, settings.label_mode)
-    # Else the validation texts would be looked up among the known ones
-    without = classifier.without(pairs_of(data["val"]))
-    jobs = [{"title": sample["anchor"]} for sample in data["val"]]
-    ranked = without.predict_batch(jobs, top_k=min(max(TOP_K), len(label_map)))
-    rows = np.array([[label_map[row["code"]] for row in occupations] for occupations in ranked])
-    manifest["metrics"] = {
-        "untouched": run["untouched"],
-        "trained": evaluator(classifier.model),
-        "with_known_titles": evaluator.metrics(rows),
-    }
+    backends = {"torch": "with_known_titles"}
+    try:
+        export_onnx(staged)
+        backends["onnx"] = "with_known_titles_int8"
+    except InputError as error:
+        log.info(f"{error}; this one runs on torch alone")
+    manifest["metrics"] = {"untouched": run["untouched"]}
+    for backend, name in backends.items():  # the first use of each also builds its index
+        classifier = JobClassifier(staged, settings.data_dir, settings.label_mode, backend)
+        if backend == "torch":
+            manifest["metrics"]["trained"] = evaluator(classifier.encoder.model)
+        # Else the validation texts would be looked up among the known ones
+        without = classifier.without(pairs_of(data["val"]))
+        jobs = [{"title": sample["anchor"]} for sample in data["val"]]
+        ranked = without.predict_batch(jobs, top_k=min(max(TOP_K), len(label_map)))
+        rows = np.array([[label_map[row["code"]] for row in occupations] for occupations in ranked])
+        manifest["metrics"][name] = evaluator.metrics(rows)
     write_json(staged / MANIFEST_FILE, manifest)
     history = trainer.state.log_history
     write_json(staged / "metrics.json", manifest["metrics"] | {"history": history})
     plot_curve(history, run["untouched"], staged / "training_curve.png")
     log.info(f"best checkpoint: step {trainer.state.best_global_step:,}")
     log.info(f"validation, label text alone\n{accuracy_table(manifest['metrics']['trained'], counts)}")
-    log.info(f"validation, with known titles\n{accuracy_table(manifest['metrics']['with_known_titles'], counts)}")
+    for backend, name in backends.items():
+        log.info(f"validation, with known titles, {backend}\n{accuracy_table(manifest['metrics'][name], counts)}")
     log.info(f"training took {result.metrics['train_runtime'] / 60:.0f} minutes")
     shutil.copy(run_dir / "train.log", staged / "train.log")
     save_whole(staged, output_dir)

@@ -3,6 +3,7 @@
     python -m benchmarks.accuracy                     # on the validation split
     python -m benchmarks.accuracy --sets FOLDER       # and on every .tsv file in a folder
     python -m benchmarks.accuracy --model-dirs output/job_classifier output/plain     # several models
+    python -m benchmarks.accuracy --backends onnx onnx-float32 torch                  # on several engines
 
 A set is a tab-separated file with the columns title, description (may be empty) and code
 ('|' between accepted codes). Validation accepts every code that O*NET lists for the text; the
@@ -32,7 +33,7 @@ from tqdm import tqdm
 
 import train
 from data_preparation import normalize
-from inference import DATA_DIR, MANIFEST_FILE, MODEL_DIR, JobClassifier
+from inference import DATA_DIR, MANIFEST_FILE, MAX_SEQ_LENGTH, MODEL_DIR, JobClassifier
 
 TOP_K = (1, 3, 5)
 LEVELS = {8: 10, 6: 7, 2: 2}  # digits of the code -> characters of "15-1252.00"
@@ -79,7 +80,7 @@ def titles_of(samples: list[dict[str, str]]) -> list[tuple[str, str]]:
 
 
 def blocks(n: int, name: str) -> Iterator[slice]:
-    for start in tqdm(range(0, n, BLOCK), desc=name, unit="block", leave=False):
+    for start in tqdm(range(0, n, BLOCK), desc=name, unit="block", leave=False, disable=n <= BLOCK):
         yield slice(start, start + BLOCK)
 
 
@@ -123,7 +124,7 @@ def classifier_of(model: SentenceTransformer, label_mode: str, data_dir: str | P
 
 def remember_embeddings(classifier: JobClassifier) -> None:
     """Let the classifier, and those made from it by without, encode every text only once."""
-    encode, known = classifier._encode, {}
+    encode, known = classifier.encoder.encode, {}
 
     def remembered(texts: list[str]) -> np.ndarray:
         new = [text for text in dict.fromkeys(texts) if text not in known]
@@ -131,7 +132,7 @@ def remember_embeddings(classifier: JobClassifier) -> None:
             known.update(zip(new, encode(new, show_progress_bar=True), strict=True))
         return np.stack([known[text] for text in texts])
 
-    classifier._encode = remembered
+    classifier.encoder.encode = remembered
 
 
 def coder(classifier: JobClassifier) -> Ranker:
@@ -189,6 +190,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
     parser.add_argument("--model-dirs", nargs="+", default=[MODEL_DIR], help="folders that train.py saved")
+    parser.add_argument("--backends", nargs="+", default=["auto"], help="engines that run their encoders")
+    parser.add_argument("--max-seq-length", type=int, default=MAX_SEQ_LENGTH, help="tokens that they read of a text")
     parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote")
     args = parser.parse_args()
 
@@ -217,7 +220,9 @@ def main() -> None:
     classifiers = {"untouched MiniLM": classifier_of(untouched, "title_desc", args.data_dir)}
     for folder in args.model_dirs:
         label_mode = json.loads((Path(folder) / MANIFEST_FILE).read_text())["settings"]["label_mode"]
-        classifiers[Path(folder).name] = JobClassifier(folder, args.data_dir, label_mode)
+        for backend in args.backends:
+            classifier = JobClassifier(folder, args.data_dir, label_mode, backend, args.max_seq_length)
+            classifiers[f"{Path(folder).name} on {classifier.backend}"] = classifier
     for name, classifier in classifiers.items():
         remember_embeddings(classifier)
         for variant, left_out in {
@@ -231,7 +236,8 @@ def main() -> None:
             }
 
     manifest, cores = data["manifest"], f"{platform.machine()}, {os.cpu_count()} cores"
-    packages = ", ".join(f"{name} {version(name)}" for name in ("torch", "sentence-transformers", "scikit-learn"))
+    names = ("torch", "sentence-transformers", "onnxruntime", "scikit-learn")
+    packages = ", ".join(f"{name} {version(name)}" for name in names)
     print(f"O*NET {manifest['release']}, seed {manifest['seed']}, {cores}, {packages}")
     parts = {}
     for texts in sets:

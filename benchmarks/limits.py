@@ -32,9 +32,8 @@ def main() -> None:
 
     classifier = JobClassifier(args.model_dir, args.data_dir)
     listed = defaultdict(set)
-    for code, rows in zip(classifier.codes, classifier.known["title"].rows, strict=True):
-        for row in rows:
-            listed[normalize(classifier.known["title"].texts[row])].add(code)
+    for code, title in classifier.known["title"].listings(classifier.codes):
+        listed[normalize(title)].add(code)
 
     for texts in (read_set(path) for path in sorted(args.sets.glob("*.tsv"))):
         known = [listed.get(normalize(title), set()) for title in texts.titles]
@@ -45,7 +44,7 @@ def main() -> None:
         print(f"in O*NET at all: {len(among):,}, coded as one of the listed occupations: {np.mean(among):.1%}")
 
         pairs = [job_texts(title, text) for title, text in zip(texts.titles, texts.descriptions, strict=True)]
-        wholes, titles = (classifier._encode([pair[i] for pair in pairs]) for i in (0, 1))
+        wholes, titles = (classifier.encoder.encode([pair[i] for pair in pairs]) for i in (0, 1))
         described = np.array([whole != title for whole, title in pairs])
         cosines = titles @ titles.T
         np.fill_diagonal(cosines, -1)
@@ -58,7 +57,7 @@ def main() -> None:
             )
 
         blocks = [slice(start, start + RANK_BLOCK) for start in range(0, len(pairs), RANK_BLOCK)]
-        scores = np.concatenate([classifier._scores(wholes[b], titles[b], described[b])[0] for b in blocks])
+        scores = np.concatenate([classifier._scores(wholes[b], titles[b], described[b]) for b in blocks])
         own = np.array([[code in accepted for code in classifier.codes] for accepted in texts.accepted])
         others = 1 + np.log(np.exp(SHARPNESS * (cosines - 1)) @ own.astype(np.float32) + 1e-9) / SHARPNESS
         for weight in (0.0, *WEIGHTS):

@@ -11,12 +11,14 @@ import torch
 from conftest import OCCUPATIONS, PROJECT
 
 import inference
+import train
 from inference import JobClassifier, job_texts
 
 
 @pytest.fixture(scope="module")
 def classifier(trained_dir, data_dir):
-    return JobClassifier(trained_dir, data_dir)
+    """Exact, where most tests look at how the answers come about."""
+    return JobClassifier(trained_dir, data_dir, backend="torch")
 
 
 # ------------------------------------------------------------------------------ answers
@@ -40,7 +42,7 @@ def test_default_top_k_is_five_for_one_and_three_for_many(classifier):
 @pytest.mark.parametrize("description", ["", "Pulls cable."])
 def test_score_is_the_mean_of_label_cosine_and_soft_maxima_over_known_titles_and_tasks(classifier, description):
     def encode(text):
-        return classifier.model.encode(text, normalize_embeddings=True)
+        return classifier.encoder.model.encode(text, normalize_embeddings=True)
 
     def soft_maximum(texts, query):
         cosines = [encode(text) @ query for text in texts]
@@ -186,7 +188,7 @@ def test_other_label_mode_names_both(trained_dir, data_dir):
 
 
 def test_saved_index_is_enough_without_data(trained_dir, classifier, tmp_path):
-    alone = JobClassifier(trained_dir, tmp_path / "no_data")
+    alone = JobClassifier(trained_dir, tmp_path / "no_data", backend="torch")
     assert alone.predict("RN", top_k=8) == classifier.predict("RN", top_k=8)
 
 
@@ -199,7 +201,9 @@ def test_index_of_other_labels_is_rebuilt_and_cached(trained_dir, data_dir, tmp_
     changed = np.abs(first.label_embeddings - shipped.label_embeddings).max(axis=1) > 1e-3
     assert [code for code, is_changed in zip(first.codes, changed, strict=True) if is_changed] == ["35-3023.01"]
 
-    monkeypatch.setattr(JobClassifier, "_encode", lambda *_, **__: pytest.fail("encoded again in spite of the cache"))
+    monkeypatch.setattr(
+        inference.OnnxEncoder, "encode", lambda *_, **__: pytest.fail("encoded again in spite of the cache")
+    )
     assert np.array_equal(JobClassifier(trained_dir, tmp_path).label_embeddings, first.label_embeddings)
 
 
@@ -228,7 +232,101 @@ def test_index_of_another_model_is_not_used(trained_dir, data_dir, tmp_path):
     data[-1] ^= 1
     weights.write_bytes(data)
     with pytest.raises(FileNotFoundError, match="fits its model"):
-        JobClassifier(tmp_path / "model", tmp_path / "no_data")
+        JobClassifier(tmp_path / "model", tmp_path / "no_data", backend="torch")
+
+
+# ------------------------------------------------------------------------------ engines
+
+
+JOBS = [{"title": "Wireman", "description": "Pulls cable."}, {"title": "RN"}, {"title": "Truck Driver, nights"}]
+
+
+@pytest.fixture(scope="module")
+def exported_dir(trained_dir, tmp_path_factory):
+    """The model folder with the float32 graph as well."""
+    folder = tmp_path_factory.mktemp("exported") / "model"
+    shutil.copytree(trained_dir, folder)
+    train.export_onnx(folder, "float32")
+    return folder
+
+
+def test_onnx_in_float32_ranks_as_torch_does(classifier, exported_dir, data_dir):
+    exact = JobClassifier(exported_dir, data_dir, backend="onnx-float32")
+    for ranked, expected in zip(exact.predict_batch(JOBS, 8), classifier.predict_batch(JOBS, 8), strict=True):
+        assert [row["code"] for row in ranked] == [row["code"] for row in expected]
+        assert [row["score"] for row in ranked] == pytest.approx([row["score"] for row in expected], abs=1e-3)
+
+
+def test_onnx_in_8_bits_comes_close_to_torch(classifier, trained_dir, data_dir):
+    texts = ["Wireman", "RN", "Truck Driver, nights", "Pulls cable. " * 20]
+    light = JobClassifier(trained_dir, data_dir, backend="onnx").encoder.encode(texts)
+    assert np.linalg.norm(light, axis=1) == pytest.approx(1, abs=1e-5)
+    assert (light * classifier.encoder.encode(texts)).sum(axis=1).min() > 0.99
+
+
+@pytest.mark.parametrize("backend", inference.BACKENDS)
+def test_batch_gives_the_same_as_one_by_one_on_every_engine(exported_dir, data_dir, backend):
+    classifier = JobClassifier(exported_dir, data_dir, backend=backend)
+    for job, ranked in zip(JOBS, classifier.predict_batch(JOBS, top_k=8), strict=True):
+        single = {
+            row["code"]: row["score"] for row in classifier.predict(**{f"job_{k}": v for k, v in job.items()}, top_k=8)
+        }
+        assert {row["code"]: row["score"] for row in ranked} == pytest.approx(single, abs=1e-5)
+
+
+def test_automatic_engine_is_onnx_where_the_model_has_it_and_else_torch(trained_dir, data_dir, tmp_path):
+    assert JobClassifier(trained_dir, data_dir).backend == "onnx"
+    shutil.copytree(trained_dir, tmp_path / "model")
+    (tmp_path / "model" / "model_int8.onnx").unlink()
+    assert JobClassifier(tmp_path / "model", data_dir).backend == "torch"
+
+
+def test_light_engine_needs_neither_torch_nor_sentence_transformers(trained_dir, data_dir):
+    code = (
+        "import sys; from inference import JobClassifier; "
+        f"JobClassifier({str(trained_dir)!r}, {str(data_dir)!r}).predict('Wireman', explain=True); "
+        "print({'torch', 'sentence_transformers', 'transformers', 'pandas', 'sklearn'} & set(sys.modules))"
+    )
+    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    assert result.stdout == "set()\n", result.stderr
+
+
+def test_unknown_engine_names_those_there_are(trained_dir, data_dir):
+    with pytest.raises(ValueError, match="'cuda'.*auto, onnx, onnx-float32, torch"):
+        JobClassifier(trained_dir, data_dir, backend="cuda")
+
+
+def test_missing_float32_graph_names_the_command_that_exports_it(trained_dir, data_dir):
+    with pytest.raises(FileNotFoundError, match="train.export_onnx"):
+        JobClassifier(trained_dir, data_dir, backend="onnx-float32")
+
+
+@pytest.mark.parametrize("backend", ["onnx", "torch"])
+def test_text_after_max_seq_length_is_not_read(trained_dir, data_dir, backend):
+    short, whole = (JobClassifier(trained_dir, data_dir, backend=backend, max_seq_length=n) for n in (16, 256))
+    described = ["Pulls cable through walls. Nights.", "Pulls cable through walls. Mends pumps."]
+    answers = [[classifier.predict("RN", text) for text in described] for classifier in (short, whole)]
+    assert answers[0][0] == answers[0][1]
+    assert answers[1][0] != answers[1][1]
+
+
+@pytest.mark.parametrize("length", [2, 0, -1, 513])
+def test_max_seq_length_that_the_encoder_cannot_take_names_the_range(trained_dir, data_dir, length):
+    with pytest.raises(ValueError, match="must be from 3 to 512"):
+        JobClassifier(trained_dir, data_dir, max_seq_length=length)
+
+
+def test_int8_product_is_close_and_treats_rows_apart():
+    rng = np.random.default_rng(0)
+    weights, scales = rng.integers(-127, 128, (64, 9)).astype(np.int8), rng.random(9, dtype=np.float32) / 100
+    x = rng.normal(size=(5, 64)).astype(np.float32) * np.array([[1], [100], [0.01], [1], [3]], dtype=np.float32)
+    graph = inference.Graph()
+    product = graph.int8_product("x", weights, scales)
+    session = inference.session_of(graph.model(("x", inference.TensorProto.FLOAT, ["rows", 64]), product, 9))
+    (result,) = session.run(None, {"x": x})
+    expected = x @ (weights * scales)
+    assert np.abs(result - expected).max(axis=1) / np.abs(expected).max(axis=1) == pytest.approx(0, abs=0.02)
+    assert np.array_equal(session.run(None, {"x": x[2:3]})[0], result[2:3])
 
 
 # ------------------------------------------------------------------------------ command line
@@ -276,12 +374,12 @@ def test_shipped_model_knows_every_occupation(shipped):
 
 
 def test_shipped_index_holds_all_known_titles_and_tasks(shipped):
-    for kind, count in (("title", 53_209), ("task", 17_491)):
+    for kind, count in (("title", 65_186), ("task", 18_745)):
         known = shipped.known[kind]
         assert known.embeddings.shape == (count, 384)
-        assert np.linalg.norm(known.embeddings, axis=1) == pytest.approx(1, abs=0.01)
-        assert set(np.concatenate(known.rows)) == set(range(count))
-    assert all(len(rows) for rows in shipped.known["title"].rows)
+        assert np.linalg.norm(known.embeddings * known.step, axis=1) == pytest.approx(1, abs=0.01)
+        assert known.starts[-1] == count
+    assert np.diff(shipped.known["title"].starts).min() > 0
 
 
 @pytest.mark.parametrize(

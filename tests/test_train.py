@@ -14,6 +14,7 @@ from datasets import Dataset
 from safetensors import safe_open
 from safetensors.torch import load_file
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
+from sentence_transformers.sentence_transformer.modules import Pooling
 
 import train
 from data_preparation import InputError
@@ -27,7 +28,7 @@ TINY = ["--batch-size", "4", "--epochs", "2", "--evaluations", "2"]
 def test_script_runs_whole_and_saves_a_complete_model(trained_dir, data_dir):
     names = {path.name for path in trained_dir.iterdir()}
     assert names >= {
-        "model.safetensors", "label_index.safetensors",
+        "model.safetensors", "label_index.safetensors", "model_int8.onnx", "label_index_int8.safetensors",
         "manifest.json", "metrics.json", "training_curve.png", "train.log",
     }  # fmt: skip
     assert not [path for path in trained_dir.rglob("*") if path.suffix in {".bin", ".pt", ".pkl", ".npy"}]
@@ -36,7 +37,7 @@ def test_script_runs_whole_and_saves_a_complete_model(trained_dir, data_dir):
     assert manifest["data"] == json.loads((data_dir / "manifest.json").read_text())
     assert manifest["settings"]["label_mode"] == "title_desc"
     assert len(manifest["base_model_sha256"]) == 64
-    assert set(manifest["metrics"]) == {"untouched", "trained", "with_known_titles"}
+    assert set(manifest["metrics"]) == {"untouched", "trained", "with_known_titles", "with_known_titles_int8"}
     assert manifest["versions"]["torch"]
     weights = load_file(trained_dir / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float16}
@@ -363,3 +364,14 @@ def test_evaluator_counts_own_code_and_any_listed_code():
     assert metrics["any_listed/title/top1"] == pytest.approx(1 / 2)
     assert metrics["own_code/all/top3"] == 1
     assert "100.0%" in train.accuracy_table(metrics, {"task": 1, "title": 2})
+
+
+# ------------------------------------------------------------------------------ export
+
+
+def test_only_bert_with_mean_pooling_is_exported(encoder, tmp_path):
+    first_token = Pooling(encoder.get_embedding_dimension(), pooling_mode="cls")
+    train.SentenceTransformer(modules=[encoder[0], first_token]).save_pretrained(str(tmp_path / "model"))
+    with pytest.raises(train.InputError, match="no BERT encoder with mean pooling"):
+        train.export_onnx(tmp_path / "model")
+    assert not list((tmp_path / "model").glob("*.onnx"))
