@@ -18,14 +18,19 @@ it is no probability.
 
 import argparse
 import copy
+import csv
 import hashlib
 import json
 import math
 import os
+import shutil
 import sys
 import time
+from collections import Counter
+from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TextIO
 
 import numpy as np
 import onnxruntime
@@ -525,6 +530,270 @@ def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
     return f"{title}. {description}" if description else title, title
 
 
+# ------------------------------------------------------------------------------ files
+
+ROWS_PER_PART = 2000  # rows kept at a time; an interrupted run loses no more
+REMEMBERED = 100_000  # jobs whose answers are kept, since files name the same titles again and again
+ADDED = ("soc_code", "soc_title", "soc_score")  # columns of an answer; each ends in its rank
+PROBLEM = "soc_problem"  # column that says why a row was not coded
+BAD_LINE = "soc_line"  # column that keeps a line that is no JSON object
+
+
+class DelimitedFile:
+    """A CSV or TSV file with a header. Its parts are lists of rows, each with what is wrong about it, if anything."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        with open(path, "rb") as file:
+            self.bom = file.read(3) == b"\xef\xbb\xbf"  # Excel knows UTF-8 by it
+        csv.field_size_limit(2**31 - 1)
+        with self.open() as file:
+            header = file.readline()
+            self.delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;", key=header.count)
+            file.seek(0)
+            self.columns = next(csv.reader(file, delimiter=self.delimiter), [])
+
+    def open(self) -> TextIO:
+        # Bytes that are no UTF-8 are read as surrogates, and so written as they were
+        return open(self.path, encoding="utf-8-sig", errors="surrogateescape", newline="")
+
+    def rows(self) -> Iterator[tuple[Any, str]]:
+        n = len(self.columns)
+        with self.open() as file:
+            for fields in islice(filter(None, csv.reader(file, delimiter=self.delimiter)), 1, None):
+                problem = f"{len(fields)} fields, but the header has {n}" if len(fields) > n else ""
+                # Nothing is lost: what is too much stays in the last column
+                fields[n - 1 :] = [self.delimiter.join(fields[n - 1 :])]
+                yield fields + [""] * (n - len(fields)), problem
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.rows())
+
+    def parts(self) -> Iterator[list[tuple[Any, str]]]:
+        rows = self.rows()
+        while part := list(islice(rows, ROWS_PER_PART)):
+            yield part
+
+    def column(self, part: list[tuple[Any, str]], name: str) -> list[Any]:
+        place = self.columns.index(name)
+        return [fields[place] for fields, _ in part]
+
+    def problems(self, part: list[tuple[Any, str]]) -> list[str]:
+        return [problem for _, problem in part]
+
+    def write(self, path: Path, part: list[tuple[Any, str]], added: dict[str, list], first: bool) -> None:
+        encoding = "utf-8-sig" if first and self.bom else "utf-8"
+        with open(path, "w", encoding=encoding, errors="surrogateescape", newline="") as file:
+            writer = csv.writer(file, delimiter=self.delimiter, lineterminator="\n")
+            if first:
+                writer.writerow([*self.columns, *added])
+            for (fields, _), *values in zip(part, *added.values(), strict=True):
+                writer.writerow([*fields, *values])
+
+    def join(self, parts: list[Path], path: Path) -> None:
+        with open(path, "wb") as whole:
+            for part in parts:
+                with open(part, "rb") as file:
+                    shutil.copyfileobj(file, whole)
+
+
+class JsonLinesFile(DelimitedFile):
+    """A file with a JSON object in every line."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.columns = list(next((row for row, problem in self.rows() if not problem), {}))
+
+    def rows(self) -> Iterator[tuple[Any, str]]:
+        with self.open() as file:
+            for line in filter(str.strip, file):
+                try:
+                    row = json.loads(line)
+                except (ValueError, RecursionError):
+                    row = None
+                yield (row, "") if isinstance(row, dict) else ({BAD_LINE: line.rstrip("\r\n")}, "no JSON object")
+
+    def column(self, part: list[tuple[Any, str]], name: str) -> list[Any]:
+        return [row.get(name) for row, _ in part]
+
+    def write(self, path: Path, part: list[tuple[Any, str]], added: dict[str, list], first: bool) -> None:
+        with open(path, "wb") as file:
+            for (row, _), *values in zip(part, *added.values(), strict=True):
+                row |= zip(added, values, strict=True)
+                try:
+                    line = json.dumps(row, ensure_ascii=False).encode(errors="surrogateescape")
+                except UnicodeEncodeError:  # half a pair of surrogates, which JSON can name but UTF-8 cannot hold
+                    line = json.dumps(row).encode()
+                file.write(line + b"\n")
+
+
+class ParquetFile:
+    """A Parquet file, read and written by pyarrow. Its parts are record batches."""
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import pyarrow.parquet
+        except ImportError:
+            raise ImportError(f"{path} needs pyarrow: pip install pyarrow") from None
+        self.arrow = pyarrow
+        try:
+            self.file = pyarrow.parquet.ParquetFile(path)
+        except pyarrow.ArrowInvalid as error:
+            raise ValueError(f"{path} is no Parquet file ({error})") from None
+        self.columns = self.file.schema_arrow.names
+
+    def __len__(self) -> int:
+        return self.file.metadata.num_rows
+
+    def parts(self) -> Iterator[Any]:
+        yield from self.file.iter_batches(ROWS_PER_PART)
+
+    def column(self, part: Any, name: str) -> list[Any]:
+        return part.column(name).to_pylist()
+
+    def problems(self, part: Any) -> list[str]:
+        return [""] * part.num_rows
+
+    def write(self, path: Path, part: Any, added: dict[str, list], first: bool) -> None:
+        table = self.arrow.Table.from_batches([part])
+        for name, values in added.items():
+            kind = self.arrow.float64() if name.startswith("soc_score") else self.arrow.string()
+            table = table.append_column(name, self.arrow.array(values, kind))
+        self.arrow.parquet.write_table(table, path)
+
+    def join(self, parts: list[Path], path: Path) -> None:
+        with self.arrow.parquet.ParquetWriter(path, self.arrow.parquet.read_schema(parts[0])) as writer:
+            for part in parts:
+                writer.write_table(self.arrow.parquet.read_table(part))
+
+
+FILES = {".csv": DelimitedFile, ".tsv": DelimitedFile, ".jsonl": JsonLinesFile, ".parquet": ParquetFile}
+
+
+def code_file(
+    classifier: JobClassifier,
+    input_path: str | Path,
+    output_path: str | Path,
+    title_column: str = "title",
+    description_column: str | None = None,
+    top_k: int = 3,
+) -> dict[str, int]:
+    """Code every row of a CSV, TSV, JSON Lines or Parquet file.
+
+    The output, of the same kind, has all columns of the input, then for each rank soc_code_1,
+    soc_title_1, soc_score_1, ..., and soc_problem, which says why a row was not coded. It is written
+    in parts, into a folder beside it, and put together at the end: a run that was interrupted goes
+    on when it is started again.
+
+    Args:
+        input_path, output_path: .csv, .tsv (both with a header, in UTF-8), .jsonl or .parquet.
+        title_column: column with the job titles.
+        description_column: column with the job descriptions; by default "description" if there is one.
+        top_k: occupations for each row.
+
+    Returns:
+        How many rows have which problem; those that were coded count under "".
+
+    Raises:
+        FileNotFoundError: there is no such input.
+        FileExistsError: the output exists.
+        ValueError: the file cannot be read, a column is missing, or an unfinished run is of another input.
+    """
+    path, output = Path(input_path), Path(output_path)
+    kind = FILES.get(path.suffix.lower())
+    if kind is None or output.suffix.lower() != path.suffix.lower():
+        raise ValueError(f"{path} and {output} must have the same ending, one of {', '.join(FILES)}")
+    if output.exists():
+        raise FileExistsError(f"{output} exists already: delete it or give another name")
+    table = kind(path)
+    if description_column is None and "description" in table.columns:
+        description_column = "description"
+    for name in filter(None, (title_column, description_column)):
+        if name not in table.columns:
+            raise ValueError(f"{path} has no column {name!r}, but {', '.join(map(repr, table.columns)) or 'none'}")
+        if table.columns.count(name) > 1:
+            raise ValueError(f"{path} has several columns {name!r}: rename all but one")
+    classifier.check_top_k(top_k)
+    added = list(new_columns(classifier, [], [], top_k))
+    for name in added:
+        if name in table.columns:
+            raise ValueError(f"{path} has a column {name!r}, which is to be added: rename it")
+
+    # What is done already, if an earlier run of just this was interrupted
+    folder = output.with_name(f".{output.name}.parts")
+    run = {
+        "input": [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns],
+        "columns": [title_column, description_column, *added],
+        "classifier": [str(classifier.model_dir.resolve()), classifier.backend, classifier.max_seq_length],
+    }
+    run_file = folder / "run.json"
+    if run_file.is_file() and json.loads(run_file.read_text()) != run:
+        raise ValueError(f"{folder} holds an unfinished run of another input or other settings: delete it")
+    folder.mkdir(exist_ok=True)
+    run_file.write_text(json.dumps(run))
+
+    counts: Counter[str] = Counter()
+    answers: dict[tuple[str, str], tuple[list, list]] = {}
+    paths = []
+    with tqdm(total=len(table), desc="coding", unit="row", smoothing=0) as progress:
+        for part in table.parts():
+            paths.append(folder / f"{len(paths):06}{output.suffix}")
+            tally = paths[-1].with_suffix(".json")
+            if not tally.is_file():  # it is written last
+                titles = table.column(part, title_column)
+                descriptions = table.column(part, description_column) if description_column else [None] * len(titles)
+                columns = new_columns(classifier, titles, descriptions, top_k, table.problems(part), answers)
+                table.write(paths[-1], part, columns, first=len(paths) == 1)
+                tally.write_text(json.dumps(Counter(columns[PROBLEM])))
+            done = Counter(json.loads(tally.read_text()))
+            counts += done
+            progress.update(done.total())
+    if not paths:
+        raise ValueError(f"{path} has no rows")
+    table.join(paths, folder / output.name)
+    os.replace(folder / output.name, output)
+    shutil.rmtree(folder)
+    return counts
+
+
+def new_columns(
+    classifier: JobClassifier,
+    titles: list[Any],
+    descriptions: list[Any],
+    top_k: int,
+    problems: list[str] | None = None,
+    answers: dict[tuple[str, str], tuple[list, list]] | None = None,
+) -> dict[str, list]:
+    """The columns that coding adds to a table: for each rank ADDED, and PROBLEM.
+
+    Args:
+        titles, descriptions: of the rows; None where there is none.
+        problems: what is wrong with rows already, "" for nothing; those with a problem are not coded.
+        answers: of jobs that came before, by their texts; looked up, and added to.
+    """
+    problems, answers = list(problems or [""] * len(titles)), {} if answers is None else answers
+    pairs = {}
+    for row, (title, description) in enumerate(zip(titles, descriptions, strict=True)):
+        if not problems[row]:
+            try:
+                pairs[row] = job_texts("" if title is None else title, description)
+            except (TypeError, ValueError) as error:
+                problems[row] = str(error)
+    if len(answers) > REMEMBERED:
+        answers.clear()
+    if new := [pair for pair in dict.fromkeys(pairs.values()) if pair not in answers]:
+        found = (values.tolist() for values in classifier.best(new, top_k))
+        answers.update(zip(new, zip(*found, strict=True), strict=True))
+
+    columns = {f"{name}_{rank}": [None] * len(titles) for rank in range(1, top_k + 1) for name in ADDED}
+    for row, pair in pairs.items():
+        best = zip(*answers[pair], strict=True)
+        values = [value for i, score in best for value in (classifier.codes[i], classifier.titles[i], round(score, 4))]
+        for column, value in zip(columns.values(), values, strict=True):
+            column[row] = value
+    return columns | {PROBLEM: problems}
+
+
 # ------------------------------------------------------------------------------ demo
 
 # Postings of our own, each with the codes that a careful human coder would accept.
@@ -621,13 +890,27 @@ def print_ranking(ranked: list[dict], accepted: set[str] = frozenset()) -> None:
             print(f"         {known['score']:.3f}  {known['kind']}: {known['text']}")
 
 
+def print_counts(counts: dict[str, int], output: str) -> None:
+    problems = Counter(counts)
+    coded = problems.pop("", 0)
+    print(f"{coded:,} of {sum(counts.values()):,} rows coded, written to {output}")
+    for problem, count in problems.most_common(5):
+        print(f"{count:>9,} not coded: {problem}")
+    if len(problems) > 5:
+        print(f"          and others: see column {PROBLEM}")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        description="Rank O*NET-SOC occupations for a job; without a title, run the demo.",
+        description="Rank O*NET-SOC occupations for a job, or for every row of a file; without either, run the demo.",
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     parser.add_argument("title", nargs="?", help="job title")
     parser.add_argument("description", nargs="?", default="", help="job description")
+    parser.add_argument("--input", metavar="FILE", help=f"file to code, {', '.join(FILES)}")
+    parser.add_argument("--output", metavar="FILE", help="file to write, of the same kind")
+    parser.add_argument("--title-column", default="title", help="column of the file with the job titles")
+    parser.add_argument("--description-column", help="column with the descriptions; description if there is one")
     parser.add_argument("--top-k", type=int, default=3, help="occupations to list")
     parser.add_argument("--explain", action="store_true", help="list the known titles and tasks closest to the job")
     parser.add_argument("--model-dir", default=MODEL_DIR, help="folder that train.py saved")
@@ -636,12 +919,20 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="what runs the encoder")
     parser.add_argument("--max-seq-length", type=int, default=MAX_SEQ_LENGTH, help="tokens that are read of a text")
     args = parser.parse_args(argv)
+    if bool(args.input) != bool(args.output) or (args.input and args.title is not None):
+        parser.error("a file is coded by --input and --output together, without a title")
     try:
         classifier = JobClassifier(args.model_dir, args.data_dir, args.label_mode, args.backend, args.max_seq_length)
-        if args.title is None:
+        if args.input:
+            columns = args.title_column, args.description_column
+            print_counts(code_file(classifier, args.input, args.output, *columns, args.top_k), args.output)
+        elif args.title is None:
             run_demo(classifier, args.top_k)
         else:
             print_ranking(classifier.predict(args.title, args.description, args.top_k, args.explain))
+    except KeyboardInterrupt:
+        print("\nstopped" + (": the same command goes on where it was" if args.input else ""), file=sys.stderr)
+        return 130
     except (ImportError, OSError, ValueError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
