@@ -42,6 +42,8 @@ matplotlib.use("Agg")  # the curve goes to a file; most training machines have n
 import matplotlib.pyplot as plt
 import numpy as np
 import torch
+from accelerate import PartialState
+from accelerate.utils import gather, pad_across_processes
 from datasets import Dataset
 from huggingface_hub import HfApi
 from onnx import TensorProto
@@ -49,7 +51,7 @@ from sentence_transformers import SentenceTransformer, SentenceTransformerTraine
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from transformers import HfArgumentParser, ProgressCallback, set_seed
+from transformers import HfArgumentParser, ProgressCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
 from data_preparation import SCRIPT_VERSION, SEED, InputError, normalize, sha256, title_forms
@@ -193,6 +195,10 @@ class NeighbourBatchSampler(DefaultBatchSampler):
             self.anchors[label].append(i)
         self.chunks = np.array([math.ceil(len(anchors) / anchors_per_label) for anchors in self.anchors])
         self.labels_per_batch = self.batch_size // anchors_per_label
+        if PartialState().num_processes > 1:
+            # accelerate gives each process every n-th batch, and as many to each, if there is no size
+            # that batches should have
+            self.batch_size, self.drop_last = None, True
 
     def __len__(self) -> int:
         return math.ceil(self.chunks.sum() / self.labels_per_batch)
@@ -244,13 +250,12 @@ class DistinctLabelCollator:
     """Tokenise a batch: its anchors and its distinct label texts, in groups of similar length.
 
     All texts stand in descending order of length, cut into groups text_0, text_1, ... that are
-    encoded one after the other. "label" is the (texts, texts) matrix of what each text is to each
-    other: for an anchor (row) and a label text (column) POSITIVE or NEGATIVE, else NO_PAIR. No
-    pair either is an anchor and another occupation that O*NET lists for the anchor's very text:
-    not this sample's positive, but no fair negative.
+    encoded one after the other. "label" says what they are, shape (texts, 2 + n): the row of the
+    occupation, 1 for its label text or 0 for an anchor, and the rows of all occupations that O*NET
+    lists for an anchor's very text, filled up with NONE.
     """
 
-    NO_PAIR, NEGATIVE, POSITIVE = 0, 1, 2
+    NONE = -1
     valid_label_columns = ("label",)  # asked for by SentenceTransformerTrainer
 
     def __init__(
@@ -264,6 +269,7 @@ class DistinctLabelCollator:
         self.tokenizer, self.max_length = model.tokenizer, model.max_seq_length
         self.label_texts, self.listed, self.length_ratio = label_texts, listed, length_ratio
         self.make_anchors = make_anchors
+        self.most_listed = max(map(len, listed.values()), default=0)
 
     def __call__(self, rows: list[dict]) -> dict[str, torch.Tensor]:
         labels = list(dict.fromkeys(row["label"] for row in rows))
@@ -272,15 +278,13 @@ class DistinctLabelCollator:
         lengths = np.array([len(ids) for ids in encoded["input_ids"]])
         order = np.argsort(-lengths, kind="stable")
 
-        relation = torch.full((len(texts), len(texts)), self.NO_PAIR)
+        kinds = torch.full((len(texts), 2 + self.most_listed), self.NONE)
+        kinds[:, 0] = torch.tensor([row["label"] for row in rows] + labels)
+        kinds[:, 1] = torch.tensor([0] * len(rows) + [1] * len(labels))
         for i, row in enumerate(rows):
-            listed = self.listed[normalize(row["anchor"])]
-            for j, label in enumerate(labels, start=len(rows)):
-                if label == row["label"]:
-                    relation[i, j] = self.POSITIVE
-                elif label not in listed:
-                    relation[i, j] = self.NEGATIVE
-        batch = {"label": relation[order][:, order]}
+            listed = list(self.listed[normalize(row["anchor"])])
+            kinds[i, 2 : 2 + len(listed)] = torch.tensor(listed)
+        batch = {"label": kinds[order]}
 
         start, group = 0, 0
         while start < len(order):
@@ -292,35 +296,73 @@ class DistinctLabelCollator:
         return batch
 
 
+NO_PAIR, NEGATIVE, POSITIVE = 0, 1, 2
+
+
+def relations(kinds: torch.Tensor) -> torch.Tensor:
+    """What each text is to each other, for texts as DistinctLabelCollator describes them, shape (texts, texts).
+
+    For an anchor (row) and a label text (column) POSITIVE or NEGATIVE, else NO_PAIR. No pair either
+    is an anchor and another occupation that O*NET lists for the anchor's very text: not this
+    sample's positive, but no fair negative. Of label texts that come twice, only the first counts.
+    """
+    occupations, is_label, listed = kinds[:, 0], kinds[:, 1] == 1, kinds[:, 2:]
+    same = occupations[:, None] == occupations
+    again = (same & is_label[:, None] & is_label).triu(1).any(dim=0)
+    no_negative = (listed[:, :, None] == occupations).any(dim=1)
+    relation = torch.where(no_negative, NO_PAIR, NEGATIVE).masked_fill(same, POSITIVE)
+    return relation.masked_fill(is_label[:, None] | ~is_label | again, NO_PAIR)
+
+
+def gathered(embeddings: torch.Tensor, kinds: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """The texts of all processes; gradients flow into those of this one alone."""
+    state = PartialState()
+    if state.num_processes == 1:
+        return embeddings, kinds
+    # Processes have different numbers of texts
+    all_kinds = gather(pad_across_processes(kinds, pad_index=DistinctLabelCollator.NONE))
+    all_embeddings = gather(pad_across_processes(embeddings.detach()))
+    start = state.process_index * len(all_kinds) // state.num_processes
+    all_embeddings[start : start + len(embeddings)] = embeddings
+    real = all_kinds[:, 0] != DistinctLabelCollator.NONE
+    return all_embeddings[real], all_kinds[real]
+
+
 class DistinctLabelRankingLoss(MultipleNegativesRankingLoss):
     """MultipleNegativesRankingLoss as the classifier ranks: by the label texts, and by what else is known of a label.
 
-    Both over a batch as DistinctLabelCollator marks it: every anchor is to find its own label text
-    among those of the batch, and its own occupation by the other anchors, as a title does among
-    the known titles.
+    Both over a batch as DistinctLabelCollator makes it, or over those of all processes: every
+    anchor is to find its own label text among those of the batch, and its own occupation by the
+    other anchors, as a title does among the known titles.
     """
 
     def forward(self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
-        embeddings = self.embed(sentence_features)
-        return self.rank_labels(embeddings, labels) + self.rank_anchors(embeddings, labels)
+        embeddings, kinds = gathered(self.embed(sentence_features), labels)
+        loss = self.rank(embeddings, relations(kinds))
+        # Every process has the whole loss and the gradient of its own texts; the mean over processes
+        # that follows would divide what is to be summed up
+        return loss + (PartialState().num_processes - 1) * (loss - loss.detach())
+
+    def rank(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
+        return self.rank_labels(embeddings, relation) + self.rank_anchors(embeddings, relation)
 
     def embed(self, sentence_features: list[dict[str, torch.Tensor]]) -> torch.Tensor:
         return torch.cat([self.model(features)["sentence_embedding"] for features in sentence_features]).float()
 
-    def rank_labels(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def rank_labels(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of every anchor's own label among the labels it may be compared with."""
-        positive = labels == DistinctLabelCollator.POSITIVE
+        positive = relation == POSITIVE
         anchors = positive.any(dim=1)
         scores = self.similarity_fct(embeddings[anchors], embeddings) * self.scale
-        scores = scores.masked_fill(labels[anchors] == DistinctLabelCollator.NO_PAIR, -math.inf)
+        scores = scores.masked_fill(relation[anchors] == NO_PAIR, -math.inf)
         return torch.nn.functional.cross_entropy(scores, positive[anchors].int().argmax(dim=1))
 
-    def rank_anchors(self, embeddings: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    def rank_anchors(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
         """Cross-entropy of every anchor's own occupation, each known by the log-sum-exp of its other anchors."""
-        anchors = (labels == DistinctLabelCollator.POSITIVE).any(dim=1)
-        labels, embeddings = labels[anchors], embeddings[anchors]
-        own = (labels == DistinctLabelCollator.POSITIVE).int().argmax(dim=1)
-        fair = labels[:, own] != DistinctLabelCollator.NO_PAIR  # what holds for a label holds for its anchors
+        anchors = (relation == POSITIVE).any(dim=1)
+        relation, embeddings = relation[anchors], embeddings[anchors]
+        own = (relation == POSITIVE).int().argmax(dim=1)
+        fair = relation[:, own] != NO_PAIR  # what holds for a label holds for its anchors
         fair.fill_diagonal_(False)
         same = (own[:, None] == own[None, :]) & fair
         accompanied = same.any(dim=1)  # an anchor that is its occupation's only one has none to be found by
@@ -496,6 +538,14 @@ def accuracy_table(metrics: dict[str, float], counts: dict[str, int]) -> str:
     return "\n".join(lines)
 
 
+class EpochOfBatches(TrainerCallback):
+    """Tells the sampler the epoch: with several processes, accelerate keeps that to itself."""
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **kwargs: Any) -> None:
+        if PartialState().num_processes > 1:
+            train_dataloader.batch_sampler.batch_sampler.set_epoch(int(state.epoch))
+
+
 class ReadableProgress(ProgressCallback):
     """The trainer's progress bar, with its logged dictionaries written as lines for people."""
 
@@ -669,23 +719,27 @@ def train(settings: Settings) -> None:
     train_dataset = pairs_dataset(data["train"], label_map, settings.sources)
 
     # Run folder: an unfinished run of the same settings and data goes on, any other is left alone
+    # Several processes with torchrun; the main one writes
+    state = PartialState(cpu=not torch.accelerator.is_available())
     run_dir = Path(settings.run_dir)
     run_file, checkpoint = run_dir / "run.json", None
     run = {
         "settings": {name: value for name, value in asdict(settings).items() if name not in LOCATIONS},
         "data": data["manifest"],
+        "processes": state.num_processes,
     }
     if run_file.is_file():
         unfinished = json.loads(run_file.read_text())
-        if (unfinished["settings"], unfinished["data"]) != (run["settings"], run["data"]):
+        if not run.items() <= unfinished.items():
             raise InputError(
                 f"{run_dir} holds an unfinished run with other settings or data: delete it or give another --run-dir"
             )
         run, checkpoint = unfinished, get_last_checkpoint(run_dir)
+    state.wait_for_everyone()
     run_dir.mkdir(parents=True, exist_ok=True)
     handlers = [logging.StreamHandler(), logging.FileHandler(run_dir / "train.log", encoding="utf-8")]
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
-    log.setLevel(logging.INFO)
+    log.setLevel(logging.INFO if state.is_main_process else logging.WARNING)
     set_seed(settings.seed)
 
     # Model
@@ -694,15 +748,18 @@ def train(settings: Settings) -> None:
     model.model_card_data.generate_widget_examples = False  # for a card that is not written
     evaluator = OccupationEvaluator(data["val"], label_map, label_texts, listed)
     counts = data["manifest"]["samples"]["val"]
-    if "untouched" not in run:
+    if state.is_main_process and "untouched" not in run:
         run["untouched"] = evaluator(model)
         run_file.write_text(json.dumps(run))
-    log.info(f"validation before training, label text alone\n{accuracy_table(run['untouched'], counts)}")
+    state.wait_for_everyone()
+    if state.is_main_process:
+        log.info(f"validation before training, label text alone\n{accuracy_table(run['untouched'], counts)}")
 
     # Batches
     sampler = neighbour_sampler(settings, model, label_texts)
     anchors_per_batch = settings.batch_size * settings.anchors_per_label
-    steps = math.ceil(len(sampler(train_dataset, batch_size=anchors_per_batch, drop_last=False)) * settings.epochs)
+    batches = len(sampler(train_dataset, batch_size=anchors_per_batch, drop_last=False)) // state.num_processes
+    steps = math.ceil(batches * settings.epochs)
     every = max(1, steps // settings.evaluations)
     bf16 = bf16_supported(model.device) if settings.bf16 == "auto" else settings.bf16 == "on"
 
@@ -729,6 +786,7 @@ def train(settings: Settings) -> None:
             logging_steps=max(1, min(50, steps // 20)),
             report_to="none",
             dataloader_pin_memory=torch.cuda.is_available(),
+            ddp_broadcast_buffers=False,  # processes have different numbers of groups of texts to encode
         ),
         train_dataset=train_dataset,
         data_collator=DistinctLabelCollator(
@@ -738,12 +796,16 @@ def train(settings: Settings) -> None:
         evaluator=evaluator,
     )
     trainer.remove_callback(ProgressCallback)
-    trainer.add_callback(ReadableProgress)
+    if state.is_main_process:
+        trainer.add_callback(ReadableProgress)
+    trainer.add_callback(EpochOfBatches)
     log.info(f"{len(train_dataset):,} pairs, {len(label_map):,} occupations, {steps:,} steps, "
              f"{'bf16' if bf16 else 'float32'} on {model.device}")  # fmt: skip
     if checkpoint:
         log.info(f"going on from {checkpoint}")
     result = trainer.train(resume_from_checkpoint=checkpoint)
+    if not state.is_main_process:
+        return
 
     # Save: the model as users will load it is what is measured
     output_dir = Path(settings.output_dir)
@@ -764,6 +826,7 @@ def train(settings: Settings) -> None:
             "resumed_from": checkpoint and Path(checkpoint).name,
             "seconds": round(result.metrics["train_runtime"]),
             "precision": "bf16" if bf16 else "float32",
+            "processes": state.num_processes,
         },
     }
     write_json(staged / MANIFEST_FILE, manifest)  # JobClassifier reads the label mode from it

@@ -40,21 +40,20 @@ BASE = {"sources": ["standard_title", "alternate_title", "title_description", "t
 class LabelLoss(train.DistinctLabelRankingLoss):
     """Ranks the label texts alone."""
 
-    def forward(self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
-        return self.rank_labels(self.embed(sentence_features), labels)
+    def rank(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
+        return self.rank_labels(embeddings, relation)
 
 
 class SymmetricLoss(train.DistinctLabelRankingLoss):
     """Also asks each label text to find its own anchors among those of the batch."""
 
-    def forward(self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor) -> torch.Tensor:
-        embeddings = self.embed(sentence_features)
-        positive, pair = labels == Collator.POSITIVE, labels != Collator.NO_PAIR
+    def rank(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
+        positive, pair = relation == train.POSITIVE, relation != train.NO_PAIR
         scores = (self.similarity_fct(embeddings, embeddings) * self.scale).masked_fill(~pair, -torch.inf)
         is_label = positive.any(dim=0)
         own = scores.masked_fill(~positive, -torch.inf)[:, is_label].logsumexp(0)
         backward = (scores[:, is_label].logsumexp(0) - own).mean()
-        return (self.rank_labels(embeddings, labels) + backward) / 2
+        return (self.rank_labels(embeddings, relation) + backward) / 2
 
 
 class Variant(NamedTuple):

@@ -1,6 +1,7 @@
 """train.py on the small data and the tiny encoder of conftest.py."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -292,9 +293,16 @@ def test_each_label_text_is_encoded_once(encoder):
 
 
 def test_another_listed_occupation_is_no_negative(encoder):
-    relation = collate(encoder, [("Team Lead", 1), ("driver", 2)])["label"]
+    relation = train.relations(collate(encoder, [("Team Lead", 1), ("driver", 2)])["label"])
     # in order of length: wires and cables, Team Lead, driver, trucks
     assert relation.tolist() == [[0, 0, 0, 0], [2, 0, 0, 0], [1, 0, 0, 2], [0, 0, 0, 0]]
+
+
+def test_label_text_that_another_process_has_too_counts_once(encoder):
+    kinds = collate(encoder, [("driver", 2), ("barista", 0)])["label"]
+    once, twice = train.relations(kinds), train.relations(torch.cat([kinds, kinds]))
+    assert torch.equal(twice[:, : len(kinds)], torch.cat([once, once]))
+    assert not twice[:, len(kinds) :].any()
 
 
 def test_texts_of_similar_length_are_encoded_together(encoder):
@@ -323,7 +331,11 @@ def rank_anchors(encoder, batch, embedding_of):
     """The anchors' part of the loss at scale 1, of texts whose embeddings are given by their length in tokens."""
     lengths = torch.cat([features["attention_mask"].sum(dim=1) for features in features_of(batch)])
     embeddings = torch.tensor([embedding_of.get(int(length), [0.0, 1.0]) for length in lengths])
-    return train.DistinctLabelRankingLoss(encoder, scale=1.0).rank_anchors(embeddings, batch["label"]).item()
+    return (
+        train.DistinctLabelRankingLoss(encoder, scale=1.0)
+        .rank_anchors(embeddings, train.relations(batch["label"]))
+        .item()
+    )
 
 
 def test_anchors_are_found_by_the_other_anchors_of_their_occupation(encoder):
@@ -375,3 +387,72 @@ def test_only_bert_with_mean_pooling_is_exported(encoder, tmp_path):
     with pytest.raises(train.InputError, match="no BERT encoder with mean pooling"):
         train.export_onnx(tmp_path / "model")
     assert not list((tmp_path / "model").glob("*.onnx"))
+
+
+# ------------------------------------------------------------------------------ several processes
+
+GRADIENTS = """
+import sys
+import torch
+from accelerate import PartialState
+import train
+
+state = PartialState(cpu=True)
+encoder = train.SentenceTransformer(sys.argv[1], device="cpu").eval()
+labels, listed = ["coffee", "wires", "trucks"], {"barista": {0}, "wireman": {1}, "driver": {2}, "cdl driver": {2}}
+rows = [[("barista", 0), ("driver", 2)], [("wireman", 1), ("CDL driver", 2), ("driver", 2)]]
+loss = train.DistinctLabelRankingLoss(encoder, scale=5.0)
+collator = train.DistinctLabelCollator(encoder, labels, listed, lambda rows: [row["anchor"] for row in rows], 1.4)
+
+def batch_of(rows):
+    batch = collator([{"anchor": anchor, "label": label} for anchor, label in rows])
+    names = dict.fromkeys(key.rsplit("_", 2)[0] for key in batch if key.endswith("_input_ids"))
+    parts = [{key: batch[f"{name}_{key}"] for key in ("input_ids", "attention_mask")} for name in names]
+    return parts, batch["label"]
+
+def gradient():
+    gradients = [p.grad for p in encoder.parameters() if p.grad is not None]
+    return torch.cat([g.flatten() for g in gradients])
+
+value = loss(*batch_of(rows[state.process_index]))
+value.backward()
+ours = gradient()
+torch.distributed.all_reduce(ours)  # as DistributedDataParallel does
+ours /= state.num_processes
+
+encoder.zero_grad()
+whole = [batch_of(part) for part in rows]
+embeddings = torch.cat([loss.embed(features) for features, _ in whole])
+expected = loss.rank(embeddings, train.relations(torch.cat([kinds for _, kinds in whole])))
+expected.backward()
+torch.testing.assert_close(value, expected)
+torch.testing.assert_close(ours, gradient())
+print("equal")
+"""
+
+
+def torchrun(*arguments):
+    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2", *arguments]
+    environment = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONPATH": str(PROJECT)}
+    return subprocess.run(
+        [str(part) for part in command], cwd=PROJECT, capture_output=True, text=True, env=environment, timeout=120
+    )
+
+
+def test_two_processes_have_the_gradient_of_one_with_both_batches(tiny_encoder, tmp_path):
+    (tmp_path / "gradients.py").write_text(GRADIENTS)
+    result = torchrun(tmp_path / "gradients.py", tiny_encoder)
+    assert result.stdout.split() == ["equal", "equal"], result.stderr
+
+
+def test_training_runs_on_two_processes(data_dir, tiny_encoder, tmp_path):
+    result = torchrun(
+        "train.py", "--data-dir", data_dir, "--base-model", tiny_encoder,
+        "--output-dir", tmp_path / "model", "--run-dir", tmp_path / "run",
+        "--batch-size", "4", "--anchors-per-label", "2", "--epochs", "4", "--evaluations", "2",
+    )  # fmt: skip
+    assert result.returncode == 0, result.stderr
+    manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
+    assert manifest["training"]["processes"] == 2
+    assert result.stderr.count("saved to") == 1
+    assert not (tmp_path / "run").exists()
