@@ -3,6 +3,7 @@
     python inference.py                                  # demo: ten postings and a summary
     python inference.py "ICU Nurse"                      # one title
     python inference.py "Data Analyst" "Builds reports and dashboards in SQL." --top-k 3
+    python inference.py --input jobs.csv --output coded.csv        # a whole file
 
 or from Python:
 
@@ -719,6 +720,10 @@ def code_file(
         if name in table.columns:
             raise ValueError(f"{path} has a column {name!r}, which is to be added: rename it")
 
+    total = len(table)
+    if not total:
+        raise ValueError(f"{path} has no rows")
+
     # What is done already, if an earlier run of just this was interrupted
     folder = output.with_name(f".{output.name}.parts")
     run = {
@@ -730,30 +735,34 @@ def code_file(
     if run_file.is_file() and json.loads(run_file.read_text()) != run:
         raise ValueError(f"{folder} holds an unfinished run of another input or other settings: delete it")
     folder.mkdir(exist_ok=True)
-    run_file.write_text(json.dumps(run))
+    write_whole(run_file, json.dumps(run))
 
     counts: Counter[str] = Counter()
     answers: dict[tuple[str, str], tuple[list, list]] = {}
     paths = []
-    with tqdm(total=len(table), desc="coding", unit="row", smoothing=0) as progress:
+    with tqdm(total=total, desc="coding", unit="row", smoothing=0) as progress:
         for part in table.parts():
             paths.append(folder / f"{len(paths):06}{output.suffix}")
             tally = paths[-1].with_suffix(".json")
-            if not tally.is_file():  # it is written last
+            if not tally.is_file():  # it comes after the part
                 titles = table.column(part, title_column)
                 descriptions = table.column(part, description_column) if description_column else [None] * len(titles)
                 columns = new_columns(classifier, titles, descriptions, top_k, table.problems(part), answers)
                 table.write(paths[-1], part, columns, first=len(paths) == 1)
-                tally.write_text(json.dumps(Counter(columns[PROBLEM])))
+                write_whole(tally, json.dumps(Counter(columns[PROBLEM])))
             done = Counter(json.loads(tally.read_text()))
             counts += done
             progress.update(done.total())
-    if not paths:
-        raise ValueError(f"{path} has no rows")
     table.join(paths, folder / output.name)
     os.replace(folder / output.name, output)
     shutil.rmtree(folder)
     return counts
+
+
+def write_whole(path: Path, text: str) -> None:
+    staged = path.with_name(f".{path.name}")
+    staged.write_text(text, encoding="utf-8")
+    os.replace(staged, path)
 
 
 def new_columns(

@@ -4,9 +4,10 @@
     python train.py --base-model BAAI/bge-base-en-v1.5     # another encoder, or a local folder
     python train.py --help                                 # every setting with its default
 
-Reads processed_data/ and saves to output/job_classifier/ the encoder in half precision, the
-index that inference.py ranks by, a manifest, the metrics and the training curve.
-An interrupted run goes on from its last checkpoint when the same command is given again.
+Reads processed_data/ and saves to output/job_classifier/ the encoder in half precision and, for
+onnxruntime, in 8 bits, the indexes that inference.py ranks by, a manifest, the metrics and the
+training curve. An interrupted run goes on from its last checkpoint when the same command is given
+again; `torchrun --nproc_per_node=2 train.py` trains on two GPUs.
 
 The loss is MultipleNegativesRankingLoss (Henderson et al. 2017, https://arxiv.org/abs/1705.00652):
 each anchor should be closer to its own occupation's label text than to any other in the batch, and
@@ -651,7 +652,8 @@ def export_onnx(model_dir: str | Path, precision: Literal["int8", "float32"] = "
     tokens), and gives unit embeddings, shape (texts, dimensions). In int8, weights are rounded by
     output, and what they are multiplied with by token (see inference.Graph).
 
-    Built by hand, as the exporters' graphs take 1.3 to 2 times as long (benchmarks/results.md).
+    Built by hand: exporters' graphs carry a mask through every layer, and their quantizers round a
+    whole batch on one scale, so that an answer would depend on what else is in the batch.
 
     Raises:
         InputError: the encoder is no BERT with mean pooling.

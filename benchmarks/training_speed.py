@@ -25,7 +25,7 @@ SECONDS_PER_TURN = 6.0
 
 
 def features_of(batch: dict[str, torch.Tensor]) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
-    """The groups of texts and the relation matrix in a batch of DistinctLabelCollator, as the loss takes them."""
+    """The groups of texts in a batch of DistinctLabelCollator, and what they are, as the loss takes them."""
     labels = batch.pop("label")
     groups = defaultdict(dict)
     for key, value in batch.items():
