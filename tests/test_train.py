@@ -442,7 +442,8 @@ def torchrun(*arguments):
 def test_two_processes_have_the_gradient_of_one_with_both_batches(tiny_encoder, tmp_path):
     (tmp_path / "gradients.py").write_text(GRADIENTS)
     result = torchrun(tmp_path / "gradients.py", tiny_encoder)
-    assert result.stdout.split() == ["equal", "equal"], result.stderr
+    assert result.returncode == 0, result.stderr
+    assert result.stdout.count("equal") == 2
 
 
 def test_training_runs_on_two_processes(data_dir, tiny_encoder, tmp_path):
