@@ -47,7 +47,6 @@ MODEL_DIR = "output/job_classifier"
 DATA_DIR = "processed_data"
 MANIFEST_FILE = "manifest.json"  # in the model folder, written by train.py
 INDEX_VERSION = "2"  # raise it when the index holds other things
-MAX_SEQ_LENGTH = 256  # tokens that are read of a text, as in training
 THREADS = 0  # of onnxruntime; 0: as many as there are cores
 ENCODE_TOKENS = 1024  # encoded at a time; what a layer makes of more does not stay in the cache
 ENCODE_BLOCK = 8192  # jobs whose texts are put in order of length together
@@ -236,7 +235,7 @@ class JobClassifier:
         data_dir: str | Path = DATA_DIR,
         label_mode: str = "title_desc",
         backend: str = "auto",
-        max_seq_length: int = MAX_SEQ_LENGTH,
+        max_seq_length: int | None = None,
     ) -> None:
         """
         Args:
@@ -246,7 +245,8 @@ class JobClassifier:
             label_mode: "title", "title_desc" or "full_text"; must be the one the model was trained with.
             backend: what runs the encoder: "onnx" in 8 bits, "onnx-float32", or "torch" in float32. "auto"
                 takes "onnx" if the model folder has its file, else "torch".
-            max_seq_length: tokens that are read of a text; fewer make long postings faster.
+            max_seq_length: tokens that are read of a text, by default as many as in training; fewer make
+                long postings faster.
 
         Raises:
             FileNotFoundError: no trained model in model_dir, or no index and no data either.
@@ -259,7 +259,7 @@ class JobClassifier:
             raise ValueError(f"backend is {backend!r}, but must be one of auto, {', '.join(BACKENDS)}")
         if backend == "auto":
             backend = "onnx" if (self.model_dir / BACKENDS["onnx"].weights).is_file() else "torch"
-        self.backend, self.max_seq_length = backend, max_seq_length
+        self.backend = backend
         weights = self.model_dir / BACKENDS[backend].weights
         for path in (self.model_dir / MANIFEST_FILE, weights):
             if not path.is_file():
@@ -270,10 +270,11 @@ class JobClassifier:
         trained_mode = manifest["settings"]["label_mode"]
         if label_mode != trained_mode:
             raise ValueError(f"label_mode is {label_mode!r}, but {self.model_dir} was trained with {trained_mode!r}")
-        limit = json.loads((self.model_dir / "config.json").read_text(encoding="utf-8"))["max_position_embeddings"]
-        if not 3 <= max_seq_length <= limit:  # the first and the last token only frame the text
-            raise ValueError(f"max_seq_length is {max_seq_length}, but must be from 3 to {limit}")
-        self.encoder = (TorchEncoder if backend == "torch" else OnnxEncoder)(weights, max_seq_length)
+        trained_length = manifest["settings"]["max_seq_length"]
+        self.max_seq_length = trained_length if max_seq_length is None else max_seq_length
+        if not 3 <= self.max_seq_length <= trained_length:  # the first and the last token only frame the text
+            raise ValueError(f"max_seq_length is {max_seq_length}, but must be from 3 to {trained_length}, as trained")
+        self.encoder = (TorchEncoder if backend == "torch" else OnnxEncoder)(weights, self.max_seq_length)
         self.codes: list[str] = []
         self.titles: list[str] = []
         self.label_embeddings = np.empty((0, 0), dtype=np.float32)  # (occupations, dimensions), unit rows
@@ -926,7 +927,7 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote; need not exist")
     parser.add_argument("--label-mode", default="title_desc", help="the one the model was trained with")
     parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="what runs the encoder")
-    parser.add_argument("--max-seq-length", type=int, default=MAX_SEQ_LENGTH, help="tokens that are read of a text")
+    parser.add_argument("--max-seq-length", type=int, help="tokens that are read of a text; as trained, or fewer")
     args = parser.parse_args(argv)
     if bool(args.input) != bool(args.output) or (args.input and args.title is not None):
         parser.error("a file is coded by --input and --output together, without a title")

@@ -33,7 +33,7 @@ from tqdm import tqdm
 
 import train
 from data_preparation import normalize
-from inference import DATA_DIR, MANIFEST_FILE, MAX_SEQ_LENGTH, MODEL_DIR, JobClassifier
+from inference import DATA_DIR, MANIFEST_FILE, MODEL_DIR, JobClassifier
 
 TOP_K = (1, 3, 5)
 LEVELS = {8: 10, 6: 7, 2: 2}  # digits of the code -> characters of "15-1252.00"
@@ -118,7 +118,8 @@ def classifier_of(model: SentenceTransformer, label_mode: str, data_dir: str | P
     """A classifier for a model that is not saved yet."""
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, create_model_card=False)
-        train.write_json(Path(folder) / MANIFEST_FILE, {"settings": {"label_mode": label_mode}})
+        settings = {"label_mode": label_mode, "max_seq_length": model.max_seq_length}
+        train.write_json(Path(folder) / MANIFEST_FILE, {"settings": settings})
         return JobClassifier(folder, data_dir, label_mode)
 
 
@@ -191,7 +192,7 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
     parser.add_argument("--model-dirs", nargs="+", default=[MODEL_DIR], help="folders that train.py saved")
     parser.add_argument("--backends", nargs="+", default=["auto"], help="engines that run their encoders")
-    parser.add_argument("--max-seq-length", type=int, default=MAX_SEQ_LENGTH, help="tokens that they read of a text")
+    parser.add_argument("--max-seq-length", type=int, help="tokens that they read of a text; as trained, or fewer")
     parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote")
     args = parser.parse_args()
 

@@ -56,7 +56,7 @@ def made_up_jobs(occupations: list[str]) -> tuple[list[str], list[str]]:
 # ------------------------------------------------------------------------------ ways of coding
 
 
-def ours(backend: str, max_seq_length: int = 256) -> Callable[[list[tuple[str, str]]], Any]:
+def ours(backend: str, max_seq_length: int | None = None) -> Callable[[list[tuple[str, str]]], Any]:
     classifier = JobClassifier(backend=backend, max_seq_length=max_seq_length)
 
     def code(jobs: list[tuple[str, str]]) -> Any:
