@@ -13,7 +13,6 @@ import argparse
 import json
 import os
 import platform
-import time
 from collections import defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -87,8 +86,8 @@ VARIANTS = {
 }
 
 
-def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> tuple[Any, int, float]:
-    """Train for some steps as train.py would; returns the model, the tokens it read and the seconds it took."""
+def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> tuple[Any, int]:
+    """Train for some steps as train.py would; returns the model and the tokens it read."""
     set_seed(settings.seed)
     label_map, label_texts = data["label_map"], [texts[settings.label_mode] for texts in data["corpus"].values()]
     listed = train.listed_occupations(data["train"] + data["val"], label_map)
@@ -110,7 +109,7 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
     schedule = get_linear_schedule_with_warmup(optimizer, int(settings.warmup * steps), steps)
     if variant.averaging:
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(variant.averaging))
-    bf16, tokens, start = train.bf16_supported(model.device), 0, time.perf_counter()
+    bf16, tokens = train.bf16_supported(model.device), 0
     model.train()
     batches = iter(sampler)
     for step in tqdm(range(1, steps + 1), desc="training", unit="step"):
@@ -130,7 +129,7 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
             model.train()
     if variant.averaging:
         model = average.module
-    return model.eval(), tokens, time.perf_counter() - start
+    return model.eval(), tokens
 
 
 def validation_sets(data: dict) -> list[Set]:
@@ -176,18 +175,18 @@ def main() -> None:
         if done["steps"] != args.steps or not set(columns) <= set(done["figures"]):
             print(f"\n{name}", flush=True)
             settings = replace(train.Settings(data_dir=args.data_dir), **BASE | VARIANTS[name].settings)
-            model, tokens, seconds = fit(VARIANTS[name], settings, data, args.steps)
+            model, tokens = fit(VARIANTS[name], settings, data, args.steps)
             figures = measure(model, settings, data, sets)
-            results[name] = {"steps": args.steps, "tokens": tokens, "seconds": round(seconds), "figures": figures}
+            results[name] = {"steps": args.steps, "tokens": tokens, "figures": figures}
             args.results.parent.mkdir(parents=True, exist_ok=True)
             train.write_json(args.results, results)
 
     print(f"\n{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {args.steps} steps\n")
-    print("| variant | tokens | s | " + " | ".join(columns) + " |\n|---|---|---|" + "---|" * len(columns))
+    print("| variant | tokens | " + " | ".join(columns) + " |\n|---|---|" + "---|" * len(columns))
     for name in args.variants:
         row = results[name]
         cells = [" / ".join(f"{100 * share:.1f}" for share in row["figures"][column]) for column in columns]
-        print(f"| {name} | {row['tokens']:,} | {row['seconds']} | " + " | ".join(cells) + " |")
+        print(f"| {name} | {row['tokens']:,} | " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
