@@ -35,6 +35,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from inference import normalize
+
 # ------------------------------------------------------------------------------ settings
 
 SCRIPT_VERSION = "4"  # goes into the manifest; raise it when the samples or the corpus change
@@ -248,11 +250,6 @@ def read_release(onet_dir: Path) -> str:
 
 
 # ------------------------------------------------------------------------------ samples
-
-
-def normalize(text: str) -> str:
-    """The form in which two anchors count as the same text: letter case and spacing aside."""
-    return " ".join(text.casefold().split())
 
 
 def cut_at_word(text: str, limit: int) -> str:

@@ -4,17 +4,19 @@
     python inference.py "ICU Nurse"                      # one title
     python inference.py "Data Analyst" "Builds reports and dashboards in SQL." --top-k 3
     python inference.py --input jobs.csv --output coded.csv        # a whole file
+    python inference.py --evaluate labelled.csv                    # accuracy on labelled jobs of one's own
 
 or from Python:
 
     from inference import JobClassifier
-    JobClassifier().predict("ICU Nurse", top_k=3)        # [{"rank", "score", "code", "title"}, ...]
+    JobClassifier().predict("ICU Nurse", top_k=3)   # [{"rank", "score", "code", "title", "confidence"}, ...]
 
 The label text of every occupation and the 53,209 titles and 17,491 tasks that O*NET lists for them
 are encoded once and kept as matrices. A job is compared with the label texts (title and description
 together), with the known titles (title alone, and both together) and, if it has a description, with
-the known tasks. Its score for an occupation is the mean of these cosines, from -1 to 1: it ranks,
-it is no probability.
+the known tasks. Its score for an occupation is the mean of these cosines, from -1 to 1. A softmax
+over the scores of all occupations, as sharp as train.py fitted it to validation jobs, gives the
+confidence: the probability that the occupation is the right one.
 """
 
 import argparse
@@ -24,13 +26,15 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
 import sys
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
+from textwrap import shorten
 from typing import Any, NamedTuple, TextIO
 
 import numpy as np
@@ -53,6 +57,7 @@ ENCODE_BLOCK = 8192  # jobs whose texts are put in order of length together
 RANK_BLOCK = 256  # jobs ranked at a time: 256 x 65,186 title cosines are 67 MB
 KINDS = ("title", "task")  # of known texts
 EVIDENCE = 3  # known texts of each kind that explain an answer
+UNCALIBRATED = {"title": 1.0, "posting": 1.0}  # of a model not calibrated yet: no occupation is likelier than others
 # Sharpness of the soft maximum over an occupation's known texts. At 30 a few close titles count for
 # more than a single one; from 20 to 50 the accuracy on validation hardly changes.
 SHARPNESS = 30.0
@@ -68,6 +73,21 @@ BACKENDS = {
     "onnx-float32": Backend("model_float32.onnx", "label_index_float32.safetensors"),
     "torch": Backend("model.safetensors", "label_index.safetensors"),
 }
+
+# Digits of a SOC code -> characters of 15-1252.00: O*NET-SOC occupation, SOC occupation, minor and major group
+DIGITS = {8: 10, 6: 7, 3: 4, 2: 2}
+GROUPS = (6, 3, 2)  # digits of the groups that an unsure answer may fall back to, deepest first
+MAJOR_GROUPS = {
+    "11": "Management", "13": "Business and Financial Operations", "15": "Computer and Mathematical",
+    "17": "Architecture and Engineering", "19": "Life, Physical, and Social Science",
+    "21": "Community and Social Service", "23": "Legal", "25": "Educational Instruction and Library",
+    "27": "Arts, Design, Entertainment, Sports, and Media", "29": "Healthcare Practitioners and Technical",
+    "31": "Healthcare Support", "33": "Protective Service", "35": "Food Preparation and Serving Related",
+    "37": "Building and Grounds Cleaning and Maintenance", "39": "Personal Care and Service",
+    "41": "Sales and Related", "43": "Office and Administrative Support", "45": "Farming, Fishing, and Forestry",
+    "47": "Construction and Extraction", "49": "Installation, Maintenance, and Repair", "51": "Production",
+    "53": "Transportation and Material Moving", "55": "Military Specific",
+}  # fmt: skip
 
 # ------------------------------------------------------------------------------ encoders
 
@@ -179,14 +199,14 @@ class KnownTexts:
     """Texts of one kind, titles or tasks, that O*NET lists for its occupations."""
 
     def __init__(
-        self, embeddings: np.ndarray, step: np.ndarray, rows: np.ndarray, counts: np.ndarray, texts: list[str] | None
+        self, embeddings: np.ndarray, step: np.ndarray, rows: np.ndarray, counts: np.ndarray, texts: list[str | None]
     ) -> None:
         """
         Args:
             embeddings: unit embeddings of the distinct texts, int8, shape (texts, dimensions), in units of `step`.
             rows: which of them is meant by each listing, occupation by occupation, shape (listings,).
             counts: listings of each occupation, shape (occupations,).
-            texts: of the listings, where data_dir has them.
+            texts: of the listings, None where they are not at hand.
         """
         # A text that stands under several occupations comes several times: so each has its own side by side
         self.embeddings, self.step, self.texts = embeddings[rows], step, texts
@@ -215,6 +235,26 @@ class KnownTexts:
         with np.errstate(divide="ignore"):
             return np.where(sums > 0, np.minimum(1, np.log(sums) / SHARPNESS), otherwise)
 
+    def extended(self, embeddings: np.ndarray, occupations: np.ndarray, texts: list[str]) -> "KnownTexts":
+        """These and some more.
+
+        Args:
+            embeddings: unit embeddings, shape (more texts, dimensions).
+            occupations: row of each one's occupation, shape (more texts,).
+        """
+        counts = np.diff(self.starts)
+        owners = np.concatenate([np.repeat(np.arange(len(counts)), counts), occupations])
+        order = np.argsort(owners, kind="stable")
+        rounded = np.round(embeddings / self.step).clip(-127, 127).astype(np.int8)
+        every = [*self.texts, *texts]
+        return KnownTexts(
+            np.concatenate([self.embeddings, rounded]),
+            self.step,
+            order,
+            np.bincount(owners, minlength=len(counts)),
+            [every[i] for i in order],
+        )
+
     def listings(self, codes: list[str]) -> list[tuple[str, str]]:
         """All listings as (code, text), given the codes of the occupations."""
         return list(zip(np.repeat(codes, np.diff(self.starts)).tolist(), self.texts, strict=True))
@@ -222,8 +262,19 @@ class KnownTexts:
     def closest(self, query: np.ndarray, occupation: int) -> list[tuple[str, float]]:
         """The occupation's texts closest to a unit embedding, best first, each with its cosine."""
         listings = np.setdiff1d(np.arange(*self.starts[occupation : occupation + 2]), self.hidden)
+        listings = np.array([i for i in listings if self.texts[i] is not None], dtype=int)
         cosines = self.embeddings[listings] * self.step @ query
         return [(self.texts[listings[i]], float(cosines[i])) for i in np.argsort(-cosines, kind="stable")[:EVIDENCE]]
+
+
+class Ranking(NamedTuple):
+    """The best occupations of some jobs, and the most probable SOC groups. Rows are those of the label matrix."""
+
+    rows: np.ndarray  # shape (jobs, top_k), best first
+    scores: np.ndarray  # mean cosines, shape (jobs, top_k)
+    confidences: np.ndarray  # probabilities, shape (jobs, top_k)
+    groups: np.ndarray  # row of the first occupation of the most probable group of 6, 3 and 2 digits, shape (jobs, 3)
+    group_confidences: np.ndarray  # summed probability of that group, shape (jobs, 3)
 
 
 class JobClassifier:
@@ -236,6 +287,7 @@ class JobClassifier:
         label_mode: str = "title_desc",
         backend: str = "auto",
         max_seq_length: int | None = None,
+        own_titles: str | Path | list[tuple[str, str]] = (),
     ) -> None:
         """
         Args:
@@ -247,11 +299,14 @@ class JobClassifier:
                 takes "onnx" if the model folder has its file, else "torch".
             max_seq_length: tokens that are read of a text, by default as many as in training; fewer make
                 long postings faster.
+            own_titles: further known titles, [(job title, O*NET-SOC code), ...] or a file with the columns
+                title and code. A job of such a title, if it stands there under one code, gets this code;
+                others profit where they resemble it.
 
         Raises:
-            FileNotFoundError: no trained model in model_dir, or no index and no data either.
+            FileNotFoundError: no trained model in model_dir, or no index and no data either; no such file.
             ValueError: the model was trained with another label_mode, the data are of an earlier version,
-                or backend or max_seq_length is none there is.
+                backend or max_seq_length is none there is, or an own title is blank or its code unknown.
             ImportError: backend torch is asked for, but only requirements-inference.txt is installed.
         """
         self.model_dir, self.data_dir, self.label_mode = Path(model_dir), Path(data_dir), label_mode
@@ -274,12 +329,19 @@ class JobClassifier:
         self.max_seq_length = trained_length if max_seq_length is None else max_seq_length
         if not 3 <= self.max_seq_length <= trained_length:  # the first and the last token only frame the text
             raise ValueError(f"max_seq_length is {max_seq_length}, but must be from 3 to {trained_length}, as trained")
+        self.calibration = manifest.get("calibration", UNCALIBRATED)
         self.encoder = (TorchEncoder if backend == "torch" else OnnxEncoder)(weights, self.max_seq_length)
         self.codes: list[str] = []
         self.titles: list[str] = []
         self.label_embeddings = np.empty((0, 0), dtype=np.float32)  # (occupations, dimensions), unit rows
         self.known: dict[str, KnownTexts] = {}  # by kind
         self._build_index()
+        self.own: dict[str, int] = {}  # row of the occupation, by own title
+        pairs = read_own_titles(own_titles) if isinstance(own_titles, str | Path) else own_titles
+        if pairs:
+            self._add_titles(pairs)
+        # What answers depend on: the rest of a file must be coded by the same
+        self.identity = [self.made_from, self.calibration, self.max_seq_length, [list(pair) for pair in pairs]]
 
     def _build_index(self) -> None:
         """Set all that jobs are compared with: from a saved index that fits, else by encoding.
@@ -338,7 +400,9 @@ class JobClassifier:
         self._set_index(metadata, tensors, corpus)
 
     def _set_index(self, metadata: dict[str, str], tensors: dict[str, np.ndarray], corpus: dict | None) -> None:
-        self.codes, self.titles = json.loads(metadata["codes"]), json.loads(metadata["titles"])
+        self.codes, self.titles = json.loads(metadata.pop("codes")), json.loads(metadata.pop("titles"))
+        self.made_from = metadata
+        self.label_texts = self.titles if corpus is None else [texts[self.label_mode] for texts in corpus.values()]
         self.label_embeddings = tensors["label_embeddings"]
         graph, (labels, dimensions) = Graph(), self.label_embeddings.shape
         cosines = graph.add("MatMul", "queries", self.label_embeddings.T)
@@ -347,10 +411,30 @@ class JobClassifier:
         self.known = {
             kind: KnownTexts(
                 *(tensors[f"{kind}_{name}"] for name in ("embeddings", "step", "rows", "counts")),
-                texts=corpus and [text for texts in corpus.values() for text in texts[f"{kind}s"]],
+                texts=[text for texts in corpus.values() for text in texts[f"{kind}s"]]
+                if corpus
+                else [None] * len(tensors[f"{kind}_rows"]),
             )
             for kind in KINDS
         }
+        # Codes are in ascending order, so a group is a run of rows: where each begins
+        self.group_starts = [
+            np.unique([code[: DIGITS[digits]] for code in self.codes], return_index=True)[1] for digits in GROUPS
+        ]
+
+    def _add_titles(self, own_titles: list[tuple[str, str]]) -> None:
+        row_of, titles, listed = {code: row for row, code in enumerate(self.codes)}, [], defaultdict(set)
+        for i, (title, code) in enumerate(own_titles, start=1):
+            try:
+                titles.append(job_texts(title)[1])
+            except (TypeError, ValueError) as error:
+                raise type(error)(f"own title {i}: {error}") from None
+            if code not in row_of:
+                raise ValueError(f"own title {i} ({title}): {code!r} is no O*NET-SOC code, such as {self.codes[0]}")
+            listed[normalize(title)].add(row_of[code])
+        rows = np.array([row_of[code] for _, code in own_titles])
+        self.known["title"] = self.known["title"].extended(self.encoder.encode(titles), rows, titles)
+        self.own = {title: rows.pop() for title, rows in listed.items() if len(rows) == 1}
 
     def without(self, held_out: set[tuple[str, str]]) -> "JobClassifier":
         """A classifier that does not know some titles and tasks, so that it can be measured on them.
@@ -361,7 +445,11 @@ class JobClassifier:
         Raises:
             FileNotFoundError: data_dir, which has the texts of the known titles and tasks, is missing.
         """
-        self._require_known_texts()
+        if any(None in known.texts for known in self.known.values()):
+            raise FileNotFoundError(
+                f"the texts of the known titles and tasks are in {self.data_dir / 'corpus.json'}, which is missing: "
+                "run python data_preparation.py"
+            )
         fewer = copy.copy(self)
         fewer.known = {}
         for kind, known in self.known.items():
@@ -395,40 +483,59 @@ class JobClassifier:
         scores[described] = (3 * scores[described] + by_tasks) / 4
         return scores
 
-    def predict(self, job_title: str, job_description: str = "", top_k: int = 5, explain: bool = False) -> list[dict]:
+    def predict(
+        self,
+        job_title: str,
+        job_description: str = "",
+        top_k: int = 5,
+        explain: bool = False,
+        min_confidence: float | None = None,
+    ) -> list[dict]:
         """The top_k occupations for one job, best first.
 
         Args:
             job_title: as it stands on the posting; must not be blank.
             job_description: any length; the model reads its first 256 tokens, about 200 words.
             top_k: from 1 to the number of occupations.
-            explain: add "evidence", the occupation's known titles that are closest to the job title
-                and, where there is a description, its known tasks that are closest to the whole.
+            explain: also say how the job came to each answer, see below.
+            min_confidence: mark the job for review if the first answer's confidence is lower, from 0 to 1.
 
         Returns:
-            [{"rank": 1, "score": mean cosine, "code": O*NET-SOC code, "title": occupation}, ...]
-            and with explain also "evidence": [{"kind": "title" or "task", "text", "score": cosine}, ...]
+            [{"rank": 1, "score": mean cosine, "code": O*NET-SOC code, "title": occupation,
+            "confidence": probability that it is the right one, from 0 to 1}, ...]
+
+            With explain also "margin": score less that of the next (None for the last of all),
+            "soc": 6-digit SOC code, "major_group": its first 2 digits, "major_group_title", and
+            "evidence": [{"kind": "label", "title" or "task", "text", "score": cosine}, ...]: the
+            occupation's label text, its known titles closest to the job title and, for a job with a
+            description, its known tasks closest to the whole. Without data_dir, which has their texts,
+            it is the occupation's title and own titles.
+
+            With min_confidence also, the same in all rows, "review": True or False, and "fallback": for
+            a job to review {"code", "title", "confidence"} of the deepest SOC group, of 6, 3 or 2
+            digits, of which one can be as sure as that, or None; a group of 3 digits has its major
+            group's title.
 
         Raises:
             TypeError: a text is not a string, or top_k not an integer.
-            ValueError: a blank title, or top_k out of range.
-            FileNotFoundError: explain needs the texts of the known titles and tasks, and data_dir is missing.
+            ValueError: a blank title, or top_k or min_confidence out of range.
         """
-        return self._rank([job_texts(job_title, job_description)], top_k, explain)[0]
+        return self._rank([job_texts(job_title, job_description)], top_k, explain, min_confidence)[0]
 
-    def predict_batch(self, jobs: list[dict], top_k: int = 3, explain: bool = False) -> list[list[dict]]:
+    def predict_batch(
+        self, jobs: list[dict], top_k: int = 3, explain: bool = False, min_confidence: float | None = None
+    ) -> list[list[dict]]:
         """The top_k occupations for each of many jobs, faster than one by one.
 
         Args:
             jobs: [{"title": ..., "description": ...}, ...]; the description may be left out.
-            top_k, explain: as for predict.
+            top_k, explain, min_confidence: as for predict.
 
         Returns:
             One list per job, in the order of jobs, as from predict.
 
         Raises:
             TypeError, ValueError: as from predict, naming the job by its place; or jobs is empty.
-            FileNotFoundError: as from predict.
         """
         if not isinstance(jobs, list | tuple):
             raise TypeError(
@@ -446,54 +553,104 @@ class JobClassifier:
                 texts.append(job_texts(job["title"], job.get("description")))
             except (TypeError, ValueError) as error:
                 raise type(error)(f"jobs[{i}]: {error}") from None
-        return self._rank(texts, top_k, explain)
+        return self._rank(texts, top_k, explain, min_confidence)
 
-    def _rank(self, texts: list[tuple[str, str]], top_k: int, explain: bool) -> list[list[dict]]:
+    def _rank(
+        self, texts: list[tuple[str, str]], top_k: int, explain: bool, min_confidence: float | None
+    ) -> list[list[dict]]:
         """Rank the occupations for pairs as job_texts returns them."""
         self.check_top_k(top_k)
-        if explain:
-            self._require_known_texts()
-        ranked = [
-            [
-                {"rank": rank, "score": score, "code": self.codes[i], "title": self.titles[i]}
-                for rank, (i, score) in enumerate(zip(*best, strict=True), start=1)
+        check_min_confidence(min_confidence)
+        ranking = self.best(texts, min(top_k + explain, len(self.codes)))  # the last one's margin needs one more
+        ranked = []
+        for job, pair in enumerate(texts):
+            best = zip(*(values[job].tolist() for values in ranking[:3]), strict=True)
+            answers = [
+                {"rank": rank, "score": score, "code": self.codes[row], "title": self.titles[row], "confidence": share}
+                for rank, (row, score, share) in enumerate(best, start=1)
             ]
-            for best in zip(*(found.tolist() for found in self.best(texts, top_k)), strict=True)
-        ]
-        if explain:
-            for (whole, title), rows in zip(texts, ranked, strict=True):
-                compared = {"title": title} | ({"task": whole} if whole != title else {})
-                queries = dict(zip(compared, self.encoder.encode(list(compared.values())), strict=True))
-                for row in rows:
-                    row["evidence"] = [
-                        {"kind": kind, "text": text, "score": score}
-                        for kind, query in queries.items()
-                        for text, score in self.known[kind].closest(query, self.codes.index(row["code"]))
-                    ]
+            if explain:
+                self._explain(pair, answers, ranking.rows[job])
+            if min_confidence is not None:
+                review = answers[0]["confidence"] < min_confidence
+                groups = ranking.groups[job], ranking.group_confidences[job]
+                fallback = self.fallback(*groups, min_confidence) if review else None
+                for answer in answers:
+                    answer |= {"review": review, "fallback": fallback}
+            ranked.append(answers[:top_k])
         return ranked
 
-    def best(self, texts: list[tuple[str, str]], top_k: int) -> tuple[np.ndarray, np.ndarray]:
-        """Rows of the top_k occupations and their scores for pairs as job_texts returns them, shape (jobs, top_k) each.
+    def _explain(self, pair: tuple[str, str], answers: list[dict], rows: np.ndarray) -> None:
+        """Add to the answers for a job what explains them."""
+        whole, title = self.encoder.encode(list(pair))
+        compared = {"title": title} if pair[0] == pair[1] else {"title": title, "task": whole}
+        for answer, following, row in zip(answers, [*answers[1:], None], rows, strict=True):
+            label = {"kind": "label", "text": self.label_texts[row], "score": float(whole @ self.label_embeddings[row])}
+            known = [
+                {"kind": kind, "text": text, "score": score}
+                for kind, query in compared.items()
+                for text, score in self.known[kind].closest(query, row)
+            ]
+            group = answer["code"][: DIGITS[2]]
+            answer |= {
+                "margin": answer["score"] - following["score"] if following else None,
+                "soc": answer["code"][: DIGITS[6]],
+                "major_group": group,
+                "major_group_title": MAJOR_GROUPS.get(group, ""),
+                "evidence": [label, *known],
+            }
+
+    def fallback(self, groups: np.ndarray, confidences: np.ndarray, min_confidence: float) -> dict | None:
+        """The deepest SOC group of which one can be sure enough, given a job's groups and confidences as in Ranking."""
+        for row, confidence, digits in zip(groups, confidences.tolist(), GROUPS, strict=True):
+            if confidence >= min_confidence:
+                code = self.codes[row][: DIGITS[digits]]
+                title = self.titles[row] if digits == 6 else MAJOR_GROUPS.get(code[: DIGITS[2]], "")
+                return {"code": code, "title": title, "confidence": confidence}
+        return None
+
+    def best(self, texts: list[tuple[str, str]], top_k: int) -> Ranking:
+        """The top_k occupations for pairs as job_texts returns them.
 
         Works through blocks, so that memory does not grow with the number of jobs.
         """
         job_of = {pair: job for job, pair in enumerate(dict.fromkeys(texts))}  # repeated jobs are ranked once
-        jobs, rows, scores = list(job_of), [], []
-        for start in range(0, len(jobs), ENCODE_BLOCK):
-            encoded = jobs[start : start + ENCODE_BLOCK]
+        blocks = []
+        for scores, described in self.scores(list(job_of)):
+            sharpness = np.where(described, self.calibration["posting"], self.calibration["title"])[:, None]
+            shares = np.exp(sharpness * (scores - scores.max(axis=1, keepdims=True)))
+            shares /= shares.sum(axis=1, keepdims=True)
+            rows = np.argpartition(-scores, top_k - 1, axis=1)[:, :top_k]
+            # argpartition leaves the best in no order: sort them, equal scores by code
+            rows = np.take_along_axis(rows, np.lexsort((rows, -np.take_along_axis(scores, rows, axis=1))), axis=1)
+            groups, sums = [], []
+            for starts in self.group_starts:
+                by_group = np.add.reduceat(shares, starts, axis=1)
+                groups.append(starts[by_group.argmax(axis=1)])
+                sums.append(by_group.max(axis=1))
+            best = [np.take_along_axis(values, rows, axis=1) for values in (scores, shares)]
+            blocks.append((rows, *best, np.stack(groups, axis=1), np.stack(sums, axis=1)))
+        order = [job_of[pair] for pair in texts]
+        return Ranking(*(np.concatenate(parts)[order] for parts in zip(*blocks, strict=True)))
+
+    def scores(self, texts: list[tuple[str, str]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Scores of all occupations for pairs as job_texts returns them, block by block.
+
+        Yields:
+            scores, shape (jobs, occupations), and which of these jobs have a description, shape (jobs,)
+        """
+        for start in range(0, len(texts), ENCODE_BLOCK):
+            encoded = texts[start : start + ENCODE_BLOCK]
             row_of = {text: row for row, text in enumerate(dict.fromkeys(text for pair in encoded for text in pair))}
             queries = self.encoder.encode(list(row_of))
             whole_rows, title_rows = np.array([[row_of[text] for text in pair] for pair in encoded]).T
             for block in np.array_split(np.arange(len(encoded)), math.ceil(len(encoded) / RANK_BLOCK)):
-                whole, titles = queries[whole_rows[block]], queries[title_rows[block]]
-                found = self._scores(whole, titles, whole_rows[block] != title_rows[block])
-                best = np.argpartition(-found, top_k - 1, axis=1)[:, :top_k]
-                # argpartition leaves the best in no order: sort them, equal scores by code
-                best = np.take_along_axis(best, np.lexsort((best, -np.take_along_axis(found, best, axis=1))), axis=1)
-                rows.append(best)
-                scores.append(np.take_along_axis(found, best, axis=1))
-        order = [job_of[pair] for pair in texts]
-        return np.concatenate(rows)[order], np.concatenate(scores)[order]
+                described = whole_rows[block] != title_rows[block]
+                scores = self._scores(queries[whole_rows[block]], queries[title_rows[block]], described)
+                for row, job in enumerate(block):
+                    if (own := self.own.get(normalize(encoded[job][1]))) is not None:
+                        scores[row, own] = 1
+                yield scores, described
 
     def check_top_k(self, top_k: int) -> None:
         if isinstance(top_k, bool) or not isinstance(top_k, (int, np.integer)):
@@ -501,18 +658,21 @@ class JobClassifier:
         if not 1 <= top_k <= len(self.codes):
             raise ValueError(f"top_k is {top_k}, but must be from 1 to {len(self.codes):,}, the number of occupations")
 
-    def _require_known_texts(self) -> None:
-        if any(known.texts is None for known in self.known.values()):
-            raise FileNotFoundError(
-                f"the texts of the known titles and tasks are in {self.data_dir / 'corpus.json'}, which is missing: "
-                "run python data_preparation.py"
-            )
+
+def check_min_confidence(min_confidence: float | None) -> None:
+    if min_confidence is not None and not 0 <= min_confidence <= 1:
+        raise ValueError(f"min_confidence is {min_confidence}, but must be from 0 to 1")
 
 
 def how_to_get(weights: Path) -> str:
     if weights.name == BACKENDS["onnx-float32"].weights:
         return f"""run python -c "import train; train.export_onnx('{weights.parent}', 'float32')\""""
     return "run python train.py"
+
+
+def normalize(text: str) -> str:
+    """The form in which two texts count as the same: letter case and spacing aside."""
+    return " ".join(text.casefold().split())
 
 
 def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
@@ -536,7 +696,10 @@ def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
 
 ROWS_PER_PART = 2000  # rows kept at a time; an interrupted run loses no more
 REMEMBERED = 100_000  # jobs whose answers are kept, since files name the same titles again and again
-ADDED = ("soc_code", "soc_title", "soc_score")  # columns of an answer; each ends in its rank
+ADDED = ("soc_code", "soc_title", "soc_score", "soc_confidence")  # columns of an answer; each ends in its rank
+# Columns where there is a least confidence: "review" or "", and the SOC group to fall back to
+REVIEW = ("soc_review", "soc_fallback_code", "soc_fallback_title", "soc_fallback_confidence")
+NUMBERS = ("soc_score", "soc_confidence", "soc_fallback_confidence")  # columns, or how their names begin
 PROBLEM = "soc_problem"  # column that says why a row was not coded
 BAD_LINE = "soc_line"  # column that keeps a line that is no JSON object
 
@@ -659,7 +822,7 @@ class ParquetFile:
     def write(self, path: Path, part: Any, added: dict[str, list], first: bool) -> None:
         table = self.arrow.Table.from_batches([part])
         for name, values in added.items():
-            kind = self.arrow.float64() if name.startswith("soc_score") else self.arrow.string()
+            kind = self.arrow.float64() if name.startswith(NUMBERS) else self.arrow.string()
             table = table.append_column(name, self.arrow.array(values, kind))
         self.arrow.parquet.write_table(table, path)
 
@@ -670,6 +833,45 @@ class ParquetFile:
 
 
 FILES = {".csv": DelimitedFile, ".tsv": DelimitedFile, ".jsonl": JsonLinesFile, ".parquet": ParquetFile}
+Table = DelimitedFile | ParquetFile
+
+
+def read_table(path: str | Path, *names: str | None) -> Table:
+    """A file that has some columns; None names none.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, has no rows, or not just one column of a name.
+    """
+    path = Path(path)
+    if path.suffix.lower() not in FILES:
+        raise ValueError(f"{path} must end in one of {', '.join(FILES)}")
+    table = FILES[path.suffix.lower()](path)
+    for name in filter(None, names):
+        if name not in table.columns:
+            raise ValueError(f"{path} has no column {name!r}, but {', '.join(map(repr, table.columns)) or 'none'}")
+        if table.columns.count(name) > 1:
+            raise ValueError(f"{path} has several columns {name!r}: rename all but one")
+    if not len(table):
+        raise ValueError(f"{path} has no rows")
+    return table
+
+
+def read_own_titles(path: str | Path) -> list[tuple[str, str]]:
+    """[(job title, O*NET-SOC code), ...] from a file with the columns title and code.
+
+    Raises:
+        FileNotFoundError, ValueError: as from read_table, or a row has too many fields.
+    """
+    table, pairs = read_table(path, "title", "code"), []
+    for part in table.parts():
+        for title, code, problem in zip(
+            table.column(part, "title"), table.column(part, "code"), table.problems(part), strict=True
+        ):
+            if problem:
+                raise ValueError(f"{path}, row {len(pairs) + 1}: {problem}")
+            pairs.append((title or "", str(code).strip()))
+    return pairs
 
 
 def code_file(
@@ -679,22 +881,26 @@ def code_file(
     title_column: str = "title",
     description_column: str | None = None,
     top_k: int = 3,
+    min_confidence: float | None = None,
 ) -> dict[str, int]:
     """Code every row of a CSV, TSV, JSON Lines or Parquet file.
 
     The output, of the same kind, has all columns of the input, then for each rank soc_code_1,
-    soc_title_1, soc_score_1, ..., and soc_problem, which says why a row was not coded. It is written
-    in parts, into a folder beside it, and put together at the end: a run that was interrupted goes
-    on when it is started again.
+    soc_title_1, soc_score_1, soc_confidence_1, ..., and soc_problem, which says why a row was not
+    coded; with min_confidence also soc_review ("review" where the first answer's confidence is lower)
+    and for these soc_fallback_code, soc_fallback_title and soc_fallback_confidence, the deepest SOC
+    group that is sure enough. It is written in parts, into a folder beside it, and put together at
+    the end: a run that was interrupted goes on when it is started again.
 
     Args:
         input_path, output_path: .csv, .tsv (both with a header, in UTF-8), .jsonl or .parquet.
         title_column: column with the job titles.
         description_column: column with the job descriptions; by default "description" if there is one.
         top_k: occupations for each row.
+        min_confidence: as for predict.
 
     Returns:
-        How many rows have which problem; those that were coded count under "".
+        How many rows were coded, under "", coded but marked for review, under "review", or have which problem.
 
     Raises:
         FileNotFoundError: there is no such input.
@@ -702,35 +908,27 @@ def code_file(
         ValueError: the file cannot be read, a column is missing, or an unfinished run is of another input.
     """
     path, output = Path(input_path), Path(output_path)
-    kind = FILES.get(path.suffix.lower())
-    if kind is None or output.suffix.lower() != path.suffix.lower():
+    if output.suffix.lower() != path.suffix.lower():
         raise ValueError(f"{path} and {output} must have the same ending, one of {', '.join(FILES)}")
     if output.exists():
         raise FileExistsError(f"{output} exists already: delete it or give another name")
-    table = kind(path)
+    table = read_table(path, title_column, description_column)
     if description_column is None and "description" in table.columns:
         description_column = "description"
-    for name in filter(None, (title_column, description_column)):
-        if name not in table.columns:
-            raise ValueError(f"{path} has no column {name!r}, but {', '.join(map(repr, table.columns)) or 'none'}")
-        if table.columns.count(name) > 1:
-            raise ValueError(f"{path} has several columns {name!r}: rename all but one")
     classifier.check_top_k(top_k)
-    added = list(new_columns(classifier, [], [], top_k))
+    check_min_confidence(min_confidence)
+    added = list(new_columns(classifier, [], [], top_k, min_confidence))
     for name in added:
         if name in table.columns:
             raise ValueError(f"{path} has a column {name!r}, which is to be added: rename it")
-
-    total = len(table)
-    if not total:
-        raise ValueError(f"{path} has no rows")
 
     # What is done already, if an earlier run of just this was interrupted
     folder = output.with_name(f".{output.name}.parts")
     run = {
         "input": [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns],
         "columns": [title_column, description_column, *added],
-        "classifier": [str(classifier.model_dir.resolve()), classifier.backend, classifier.max_seq_length],
+        "min_confidence": min_confidence,
+        "classifier": classifier.identity,
     }
     run_file = folder / "run.json"
     if run_file.is_file() and json.loads(run_file.read_text()) != run:
@@ -741,16 +939,19 @@ def code_file(
     counts: Counter[str] = Counter()
     answers: dict[tuple[str, str], tuple[list, list]] = {}
     paths = []
-    with tqdm(total=total, desc="coding", unit="row", smoothing=0) as progress:
+    with tqdm(total=len(table), desc="coding", unit="row", smoothing=0) as progress:
         for part in table.parts():
             paths.append(folder / f"{len(paths):06}{output.suffix}")
             tally = paths[-1].with_suffix(".json")
             if not tally.is_file():  # it comes after the part
                 titles = table.column(part, title_column)
                 descriptions = table.column(part, description_column) if description_column else [None] * len(titles)
-                columns = new_columns(classifier, titles, descriptions, top_k, table.problems(part), answers)
+                problems = table.problems(part)
+                columns = new_columns(classifier, titles, descriptions, top_k, min_confidence, problems, answers)
                 table.write(paths[-1], part, columns, first=len(paths) == 1)
-                write_whole(tally, json.dumps(Counter(columns[PROBLEM])))
+                reviews = columns.get(REVIEW[0]) or [None] * len(titles)
+                outcomes = (why or review or "" for why, review in zip(columns[PROBLEM], reviews, strict=True))
+                write_whole(tally, json.dumps(Counter(outcomes)))
             done = Counter(json.loads(tally.read_text()))
             counts += done
             progress.update(done.total())
@@ -771,13 +972,15 @@ def new_columns(
     titles: list[Any],
     descriptions: list[Any],
     top_k: int,
+    min_confidence: float | None = None,
     problems: list[str] | None = None,
-    answers: dict[tuple[str, str], tuple[list, list]] | None = None,
+    answers: dict[tuple[str, str], tuple] | None = None,
 ) -> dict[str, list]:
-    """The columns that coding adds to a table: for each rank ADDED, and PROBLEM.
+    """The columns that coding adds to a table: for each rank ADDED, with min_confidence REVIEW, and PROBLEM.
 
     Args:
         titles, descriptions: of the rows; None where there is none.
+        top_k, min_confidence: as for predict.
         problems: what is wrong with rows already, "" for nothing; those with a problem are not coded.
         answers: of jobs that came before, by their texts; looked up, and added to.
     """
@@ -792,16 +995,132 @@ def new_columns(
     if len(answers) > REMEMBERED:
         answers.clear()
     if new := [pair for pair in dict.fromkeys(pairs.values()) if pair not in answers]:
-        found = (values.tolist() for values in classifier.best(new, top_k))
-        answers.update(zip(new, zip(*found, strict=True), strict=True))
+        answers.update(zip(new, zip(*classifier.best(new, top_k), strict=True), strict=True))
 
-    columns = {f"{name}_{rank}": [None] * len(titles) for rank in range(1, top_k + 1) for name in ADDED}
+    names = [f"{name}_{rank}" for rank in range(1, top_k + 1) for name in ADDED]
+    names += REVIEW if min_confidence is not None else ()
+    columns = {name: [None] * len(titles) for name in names}
     for row, pair in pairs.items():
-        best = zip(*answers[pair], strict=True)
-        values = [value for i, score in best for value in (classifier.codes[i], classifier.titles[i], round(score, 4))]
+        occupations, scores, confidences, *groups = answers[pair]
+        values = []
+        for i, score, confidence in zip(occupations, scores.tolist(), confidences.tolist(), strict=True):
+            values += [classifier.codes[i], classifier.titles[i], round(score, 4), round(confidence, 4)]
+        if min_confidence is not None:
+            review = confidences[0] < min_confidence
+            fallback = classifier.fallback(*groups, min_confidence) if review else None
+            code, title, confidence = fallback.values() if fallback else (None, None, None)
+            values += ["review" if review else "", code, title, confidence and round(confidence, 4)]
         for column, value in zip(columns.values(), values, strict=True):
             column[row] = value
     return columns | {PROBLEM: problems}
+
+
+# ------------------------------------------------------------------------------ evaluation
+
+TOP_K = (1, 3, 5)
+EVALUATED = (8, 6, 2)  # digits that have to agree
+THRESHOLDS = (0.0, 0.3, 0.5, 0.7, 0.9)  # least confidences at which coverage and accuracy are told
+CONFUSIONS = 10  # pairs of codes to list
+CODE = re.compile(r"\d\d-\d{4}(\.\d\d)?")  # 8 digits, or 6
+
+
+def hits(ranked: list[list[str]], accepted: list[set[str]], digits: int) -> np.ndarray:
+    """Whether codes are right, in so many digits like one that is accepted for the job, shape (jobs, ranks)."""
+    length = DIGITS[digits]
+    return np.array(
+        [
+            [code[:length] in prefixes for code in codes]
+            for codes, prefixes in zip(ranked, ({code[:length] for code in codes} for codes in accepted), strict=True)
+        ]
+    )
+
+
+def wilson(share: float, n: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of a share of n (Wilson 1927, https://doi.org/10.1080/01621459.1927.10502953)."""
+    z = 1.959964
+    middle, half = share + z**2 / (2 * n), z * math.sqrt(share * (1 - share) / n + (z / (2 * n)) ** 2)
+    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
+
+
+def evaluate(
+    classifier: JobClassifier,
+    path: str | Path,
+    title_column: str = "title",
+    description_column: str | None = None,
+    code_column: str = "code",
+) -> dict[str, Any]:
+    """How often the classifier is right on labelled jobs.
+
+    Args:
+        path: .csv, .tsv (both with a header, in UTF-8), .jsonl or .parquet.
+        title_column, description_column: as for code_file.
+        code_column: column with the right code, of 8 or 6 digits, or several with '|' between them.
+
+    Returns:
+        {"rows": jobs evaluated, "skipped": {reason: rows},
+        "accuracy": [{"digits": 8, 6 or 2, "n": jobs labelled that deep, "k": 1, 3 or 5, "share", "low", "high"}, ...]
+            with the 95 % interval,
+        "coverage": [{"min_confidence", "covered": share of the jobs, "right": share of these, or None}, ...],
+        "confidence": its mean,
+        "confusions": [{"code", "title", "instead_of": codes accepted, "rows"}, ...], the most frequent ones.
+        } Confidence and confusions are about the first answer, counted at 6 digits where no label has 8.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: it cannot be read, a column is missing, or no row can be evaluated.
+    """
+    table = read_table(path, title_column, description_column, code_column)
+    if description_column is None and "description" in table.columns:
+        description_column = "description"
+    pairs, accepted, skipped = [], [], Counter()
+    for part in table.parts():
+        titles, labels = table.column(part, title_column), table.column(part, code_column)
+        descriptions = table.column(part, description_column) if description_column else [None] * len(titles)
+        for title, description, label, problem in zip(titles, descriptions, labels, table.problems(part), strict=True):
+            codes = {code.strip() for code in str(label).split("|")}
+            try:
+                if problem or not all(map(CODE.fullmatch, codes)):
+                    raise ValueError(problem or f"the code {label!r} is none such as 15-1252.00 or 15-1252")
+                pairs.append(job_texts("" if title is None else title, description))
+                accepted.append(codes)
+            except (TypeError, ValueError) as error:
+                skipped[str(error)] += 1
+    if not pairs:
+        raise ValueError(f"{path} has no row that can be evaluated: {skipped.most_common(1)[0][0]}")
+
+    ranking = classifier.best(pairs, min(max(TOP_K), len(classifier.codes)))
+    ranked = [[classifier.codes[row] for row in rows] for rows in ranking.rows]
+    depth = np.array([min(len(code) for code in codes) for codes in accepted])
+    accuracy = []
+    for digits in EVALUATED:
+        right = hits(ranked, accepted, digits)[depth >= DIGITS[digits]]
+        for k in TOP_K if len(right) else ():
+            share = float(right[:, :k].any(axis=1).mean())
+            low, high = wilson(share, len(right))
+            row = {"digits": digits, "n": len(right), "k": k, "share": share, "low": low, "high": high}
+            accuracy.append(row)
+
+    deepest = accuracy[0]["digits"]
+    judged = depth >= DIGITS[deepest]
+    right, confidences = hits(ranked, accepted, deepest)[:, 0], ranking.confidences[:, 0]
+    coverage = []
+    for threshold in THRESHOLDS:
+        sure = judged & (confidences >= threshold)
+        covered = float(sure.sum() / judged.sum())
+        row = {"min_confidence": threshold, "covered": covered, "right": float(right[sure].mean()) if covered else None}
+        coverage.append(row)
+    wrong = Counter((ranking.rows[i, 0], "|".join(sorted(accepted[i]))) for i in np.flatnonzero(judged & ~right))
+    return {
+        "rows": len(pairs),
+        "skipped": dict(skipped),
+        "accuracy": accuracy,
+        "coverage": coverage,
+        "confidence": float(confidences[judged].mean()),
+        "confusions": [
+            {"code": classifier.codes[row], "title": classifier.titles[row], "instead_of": codes, "rows": count}
+            for (row, codes), count in wrong.most_common(CONFUSIONS)
+        ],
+    }
 
 
 # ------------------------------------------------------------------------------ demo
@@ -893,53 +1212,109 @@ def run_demo(classifier: JobClassifier, top_k: int) -> None:
 
 
 def print_ranking(ranked: list[dict], accepted: set[str] = frozenset()) -> None:
+    width = max(len(row["title"]) for row in ranked)
+    print(f"     O*NET-SOC   {'occupation':<{width}}  confidence  score")
     for row in ranked:
         mark = "*" if row["code"] in accepted else " "
-        print(f"  {mark} {row['rank']}. {row['score']:.3f}  {row['code']}  {row['title']}")
+        answer = f"{mark}{row['rank']:>3} {row['code']}  {row['title']:<{width}}"
+        print(f"{answer}  {row['confidence']:>10.0%}  {row['score']:.3f}")
         for known in row.get("evidence", []):
-            print(f"         {known['score']:.3f}  {known['kind']}: {known['text']}")
+            print(f"           {known['score']:.3f}  {known['kind']}: {shorten(known['text'], 90, placeholder=' ...')}")
+    if ranked[0].get("review"):
+        print("     To be reviewed: ", end="")
+        if group := ranked[0]["fallback"]:
+            print(f"sure enough is {group['code']} {group['title']} ({group['confidence']:.0%})")
+        else:
+            print("not even the major group is sure enough")
 
 
 def print_counts(counts: dict[str, int], output: str) -> None:
     problems = Counter(counts)
-    coded = problems.pop("", 0)
-    print(f"{coded:,} of {sum(counts.values()):,} rows coded, written to {output}")
+    sure, review = problems.pop("", 0), problems.pop("review", 0)
+    marked = f", {review:,} of them marked for review" if review else ""
+    print(f"{sure + review:,} of {sum(counts.values()):,} rows coded{marked}, written to {output}")
     for problem, count in problems.most_common(5):
         print(f"{count:>9,} not coded: {problem}")
     if len(problems) > 5:
         print(f"          and others: see column {PROBLEM}")
 
 
+def print_evaluation(result: dict[str, Any]) -> None:
+    print(f"{result['rows']:,} rows evaluated")
+    for problem, count in result["skipped"].items():
+        print(f"{count:>9,} left out: {problem}")
+    print("\ndigits       n  " + "".join(f"  {f'top-{k}':<20}" for k in TOP_K))
+    for digits in dict.fromkeys(row["digits"] for row in result["accuracy"]):
+        rows = [row for row in result["accuracy"] if row["digits"] == digits]
+        cells = (f"  {row['share']:.1%} ({row['low']:.1%}–{row['high']:.1%})".ljust(22) for row in rows)
+        print(f"{digits:>6}{rows[0]['n']:>8,}  " + "".join(cells))
+    print("In brackets: 95 % intervals.")
+    print(f"\nMean confidence {result['confidence']:.1%}\n\nconfidence   share of rows   right")
+    for row in result["coverage"]:
+        right = f"{row['right']:>6.1%}" if row["right"] is not None else "     –"
+        print(f"from {row['min_confidence']:>5.0%}{row['covered']:>16.1%}  {right}")
+    if result["confusions"]:
+        print("\n  rows  answer      instead of")
+    for row in result["confusions"]:
+        print(f"{row['rows']:>6,}  {row['code']}  {row['instead_of']}  ({row['title']})")
+
+
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
         description="Rank O*NET-SOC occupations for a job, or for every row of a file; without either, run the demo.",
-        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+        epilog="Examples:\n"
+        '  python inference.py "ICU Nurse" --explain\n'
+        '  python inference.py "Data Analyst" "Builds dashboards in SQL." --json\n'
+        "  python inference.py --input jobs.csv --output coded.csv --min-confidence 0.5\n"
+        "  python inference.py --evaluate labelled.csv --own-titles titles.csv",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("title", nargs="?", help="job title")
-    parser.add_argument("description", nargs="?", default="", help="job description")
-    parser.add_argument("--input", metavar="FILE", help=f"file to code, {', '.join(FILES)}")
-    parser.add_argument("--output", metavar="FILE", help="file to write, of the same kind")
-    parser.add_argument("--title-column", default="title", help="column of the file with the job titles")
-    parser.add_argument("--description-column", help="column with the descriptions; description if there is one")
-    parser.add_argument("--top-k", type=int, default=3, help="occupations to list")
-    parser.add_argument("--explain", action="store_true", help="list the known titles and tasks closest to the job")
-    parser.add_argument("--model-dir", default=MODEL_DIR, help="folder that train.py saved")
-    parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote; need not exist")
-    parser.add_argument("--label-mode", default="title_desc", help="the one the model was trained with")
-    parser.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="what runs the encoder")
-    parser.add_argument("--max-seq-length", type=int, help="tokens that are read of a text; as trained, or fewer")
+    job = parser.add_argument_group("one job")
+    job.add_argument("title", nargs="?", help="job title")
+    job.add_argument("description", nargs="?", default="", help="job description")
+    job.add_argument("--explain", action="store_true", help="say which known titles and tasks are closest to the job")
+    job.add_argument("--json", action="store_true", help="print JSON; also with --evaluate")
+    files = parser.add_argument_group("files", f"They end in one of {', '.join(FILES)}.")
+    files.add_argument("--input", metavar="FILE", help="code every row of it")
+    files.add_argument("--output", metavar="FILE", help="the coded rows, of the same kind as the input")
+    files.add_argument("--evaluate", metavar="FILE", help="tell the accuracy on its rows, which are labelled")
+    files.add_argument("--title-column", default="title", metavar="NAME", help="job titles (title)")
+    files.add_argument("--description-column", metavar="NAME", help="descriptions (description, if there is one)")
+    files.add_argument("--code-column", default="code", metavar="NAME", help="right codes, for --evaluate (code)")
+    answers = parser.add_argument_group("answers")
+    answers.add_argument("--top-k", type=int, default=3, metavar="K", help="occupations to list (3)")
+    answers.add_argument("--min-confidence", type=float, metavar="P", help="mark what is less sure for review, 0 to 1")
+    answers.add_argument("--own-titles", metavar="FILE", default=(), help="titles of your own, columns title and code")
+    model = parser.add_argument_group("model")
+    model.add_argument("--model-dir", default=MODEL_DIR, metavar="DIR", help=f"that train.py saved ({MODEL_DIR})")
+    model.add_argument("--data-dir", default=DATA_DIR, metavar="DIR",
+                       help=f"that data_preparation.py wrote; need not exist ({DATA_DIR})")  # fmt: skip
+    model.add_argument("--label-mode", default="title_desc", metavar="MODE", help="as trained (title_desc)")
+    model.add_argument("--backend", default="auto", choices=["auto", *BACKENDS], help="what runs the encoder")
+    model.add_argument("--max-seq-length", type=int, metavar="N", help="tokens that are read of a text (as trained)")
     args = parser.parse_args(argv)
-    if bool(args.input) != bool(args.output) or (args.input and args.title is not None):
-        parser.error("a file is coded by --input and --output together, without a title")
+    if sum([args.title is not None, bool(args.input), bool(args.evaluate)]) > 1:
+        parser.error("give a title, or --input with --output, or --evaluate: one of them")
+    if bool(args.input) != bool(args.output):
+        parser.error("--input and --output belong together")
+    if args.json and args.title is None and not args.evaluate:
+        parser.error("--json is for a title or --evaluate")
     try:
-        classifier = JobClassifier(args.model_dir, args.data_dir, args.label_mode, args.backend, args.max_seq_length)
+        classifier = JobClassifier(
+            args.model_dir, args.data_dir, args.label_mode, args.backend, args.max_seq_length, args.own_titles
+        )
+        columns = args.title_column, args.description_column
         if args.input:
-            columns = args.title_column, args.description_column
-            print_counts(code_file(classifier, args.input, args.output, *columns, args.top_k), args.output)
+            counts = code_file(classifier, args.input, args.output, *columns, args.top_k, args.min_confidence)
+            print_counts(counts, args.output)
+        elif args.evaluate:
+            result = evaluate(classifier, args.evaluate, *columns, args.code_column)
+            print(json.dumps(result, indent=2)) if args.json else print_evaluation(result)
         elif args.title is None:
             run_demo(classifier, args.top_k)
         else:
-            print_ranking(classifier.predict(args.title, args.description, args.top_k, args.explain))
+            ranked = classifier.predict(args.title, args.description, args.top_k, args.explain, args.min_confidence)
+            print(json.dumps(ranked, indent=2, ensure_ascii=False)) if args.json else print_ranking(ranked)
     except KeyboardInterrupt:
         print("\nstopped" + (": the same command goes on where it was" if args.input else ""), file=sys.stderr)
         return 130

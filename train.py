@@ -5,9 +5,10 @@
     python train.py --help                                 # every setting with its default
 
 Reads processed_data/ and saves to output/job_classifier/ the encoder in half precision and, for
-onnxruntime, in 8 bits, the indexes that inference.py ranks by, a manifest, the metrics and the
-training curve. An interrupted run goes on from its last checkpoint when the same command is given
-again; `torchrun --nproc_per_node=2 train.py` trains on two GPUs.
+onnxruntime, in 8 bits, the indexes that inference.py ranks by, a manifest with the calibration of
+its confidence, a model card, the metrics and the training curve. An interrupted run goes on from its
+last checkpoint when the same command is given again; `torchrun --nproc_per_node=2 train.py` trains
+on two GPUs.
 
 The loss is MultipleNegativesRankingLoss (Henderson et al. 2017, https://arxiv.org/abs/1705.00652):
 each anchor should be closer to its own occupation's label text than to any other in the batch, and
@@ -48,6 +49,8 @@ from accelerate.utils import gather, pad_across_processes
 from datasets import Dataset
 from huggingface_hub import HfApi
 from onnx import TensorProto
+from scipy.optimize import minimize_scalar
+from scipy.special import logsumexp
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler
@@ -55,8 +58,18 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 from transformers import HfArgumentParser, ProgressCallback, TrainerCallback, set_seed
 from transformers.trainer_utils import get_last_checkpoint
 
-from data_preparation import SCRIPT_VERSION, SEED, InputError, normalize, sha256, title_forms
-from inference import BACKENDS, MANIFEST_FILE, Graph, JobClassifier, job_texts
+from data_preparation import SCRIPT_VERSION, SEED, InputError, sha256, title_forms
+from inference import (
+    BACKENDS,
+    MANIFEST_FILE,
+    TOP_K,
+    UNCALIBRATED,
+    Graph,
+    JobClassifier,
+    job_texts,
+    normalize,
+    read_own_titles,
+)
 
 # ------------------------------------------------------------------------------ settings
 
@@ -89,6 +102,7 @@ class Settings:
          "skill", "knowledge", "ability", "technology", "tool"],
         "Sources of training samples to use.",
     )  # fmt: skip
+    own_titles: str = setting("", "File of titles of your own, columns title and code, to be trained on as well.")
     noise: float = setting(0.3, "Part of the titles trained on as on postings, with levels, notes, places and slips.")
     postings: float = setting(0.05, "Part of the titles trained on as whole postings, made up of tasks and phrases.")
     # batches
@@ -115,9 +129,10 @@ class Settings:
                 raise InputError(f"--{name.replace('_', '-')} is {value}, but must be above zero")
 
 
-TITLE_SOURCES = ("standard_title", "alternate_title")
+OWN_TITLE = "own_title"  # source of titles that users add
+TITLE_SOURCES = ("standard_title", "alternate_title", OWN_TITLE)
 LOCATIONS = ("data_dir", "output_dir", "run_dir")  # the settings that do not change what is trained
-TOP_K = (1, 3, 5)
+POSTINGS = 1500  # made up of validation titles and tasks, to measure on
 BEST_METRIC = "any_listed/all/top1"
 
 log = logging.getLogger("train")
@@ -143,6 +158,27 @@ def load_data(data_dir: Path) -> dict[str, Any]:
     if data["manifest"]["script_version"] != SCRIPT_VERSION:
         raise InputError(f"the data in {data_dir} are of another version: run python data_preparation.py again")
     return data
+
+
+def own_samples(path: str, data: dict[str, Any]) -> list[dict]:
+    """Samples of the titles in a user's file, but for those that stand in validation.
+
+    Raises:
+        InputError: the file cannot be read, or names a code that there is not.
+    """
+    held_out, samples = {normalize(sample["anchor"]) for sample in data["val"]}, []
+    try:
+        pairs = read_own_titles(path)
+    except (OSError, ValueError) as error:
+        raise InputError(f"--own-titles: {error}") from None
+    for row, (title, code) in enumerate(pairs, start=1):
+        if not title.strip() or code not in data["label_map"]:
+            raise InputError(
+                f"--own-titles {path}, row {row}: {title!r}, {code!r} must be a title and an O*NET-SOC code"
+            )
+        if normalize(title) not in held_out:
+            samples.append({"anchor": title.strip(), "code": code, "source": OWN_TITLE})
+    return samples
 
 
 def listed_occupations(samples: list[dict], label_map: dict[str, int]) -> dict[str, set[int]]:
@@ -453,6 +489,22 @@ def made_up_posting(title: str, tasks: list[str], technologies: list[str], rng: 
     return job_texts(title, " ".join(parts))[0]
 
 
+def made_up_postings(data: dict[str, Any]) -> list[tuple[str, str, str]]:
+    """(title, description, code) of postings made up of titles and tasks of the validation split."""
+    tasks = defaultdict(list)
+    for sample in data["val"]:
+        if sample["source"] == "task":
+            tasks[sample["code"]].append(sample["anchor"])
+    usable = [sample for sample in data["val"] if sample["source"] == "alternate_title" and tasks[sample["code"]]]
+    rng = random.Random(0)
+    postings = []
+    for sample in rng.sample(usable, min(POSTINGS, len(usable))):
+        title, code = sample["anchor"], sample["code"]
+        text = made_up_posting(title, tasks[code], [], rng)
+        postings.append((title, text.removeprefix(f"{title}. "), code))
+    return postings
+
+
 class AnchorMaker:
     """Turns some of the titles in a batch into what users send: noisy titles and whole postings.
 
@@ -710,6 +762,109 @@ def export_onnx(model_dir: str | Path, precision: Literal["int8", "float32"] = "
     path.write_bytes(graph.model(inputs, unit, config.hidden_size))
 
 
+def calibrate(model_dir: str | Path, data_dir: str | Path) -> None:
+    """Fit the sharpness of the confidence of a saved model, and write it into its manifest.
+
+    The confidence is a softmax over the scores of all occupations (Guo et al. 2017,
+    https://arxiv.org/abs/1706.04599). Its sharpness is the one at which the validation samples' own
+    codes are most probable: of alternate titles for titles, of made-up postings for jobs with a
+    description. There, the classifier knows the titles and tasks of the training split alone.
+    """
+    data, path = load_data(Path(data_dir)), Path(model_dir) / MANIFEST_FILE
+    manifest = json.loads(path.read_text(encoding="utf-8"))
+    classifier = JobClassifier(model_dir, data_dir, manifest["settings"]["label_mode"]).without(pairs_of(data["val"]))
+    titles = [sample for sample in data["val"] if sample["source"] == "alternate_title"]
+    jobs = {"title": [(s["anchor"], "", s["code"]) for s in titles], "posting": made_up_postings(data)}
+    manifest["calibration"] = dict(UNCALIBRATED)
+    for kind, samples in jobs.items():
+        if samples:
+            blocks = classifier.scores([job_texts(title, description) for title, description, _ in samples])
+            scores = np.concatenate([scores for scores, _ in blocks])
+            own = scores[np.arange(len(samples)), [data["label_map"][code] for *_, code in samples]]
+
+            def loss(sharpness: float, scores: np.ndarray = scores, own: np.ndarray = own) -> float:
+                return float(np.mean(logsumexp(sharpness * scores, axis=1) - sharpness * own))
+
+            manifest["calibration"][kind] = round(float(minimize_scalar(loss, bounds=(1, 200), method="bounded").x), 2)
+    write_json(path, manifest)
+
+
+MODEL_CARD = """---
+language: en
+library_name: sentence-transformers
+pipeline_tag: sentence-similarity
+license: other
+license_name: apache-2.0-and-cc-by-4.0
+base_model: {base_model}
+tags: [sentence-transformers, onnx, occupation-coding, onet, soc, job-titles]
+---
+
+# O*NET job classifier
+
+A sentence encoder that ranks the {occupations:,} O*NET-SOC occupations for a job title, with or without a
+description. Fine-tuned from {base_model} on titles, descriptions, tasks, skills and technologies of O*NET {release}
+({pairs:,} pairs, label texts: `{label_mode}`, {seconds:.0f} minutes of training).
+
+```python
+from inference import JobClassifier  # of the repository that this model comes from
+
+JobClassifier("folder of this model").predict("ICU Nurse", top_k=3)
+```
+
+`model.safetensors` is a plain sentence-transformers model; `model_int8.onnx` is the same encoder in 8 bits for
+onnxruntime; `label_index*.safetensors` hold codes and titles of the occupations and the embeddings of their label
+texts, known titles and tasks.
+
+## Accuracy
+
+On validation texts that training did not see, top-1/3/5; *own code* accepts the occupation that a text was taken
+from, *any listed* each that O*NET lists for that text:
+
+```text
+{accuracy}
+```
+
+The repository's `benchmarks/results.md` has figures on titles that others coded, with intervals, and how far the
+confidence can be believed.
+
+## Limits
+
+- English only; codes of O*NET-SOC 2019. Of a long posting only the first {max_seq_length} tokens are read.
+- Many titles stand under several occupations in O*NET itself. Where the title says too little, give a description,
+  and have answers of low confidence reviewed.
+- O*NET-SOC has no levels of seniority: a senior and a junior engineer have one code. Managers and first-line
+  supervisors have codes of their own.
+- The model knows what O*NET and its base model know of the world of work, of the United States above all, with the
+  habits of wording, and the biases, of both. Do not decide about a person on a predicted code alone.
+
+## Data and licence
+
+Contains O\\*NET {release} Database information by the U.S. Department of Labor, Employment and Training
+Administration (USDOL/ETA), used under the [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/) license.
+O\\*NET® is a trademark of USDOL/ETA. The data were modified: texts were selected, joined and embedded; USDOL/ETA
+has not approved, endorsed or tested these modifications. all-MiniLM-L6-v2, where it is the base model, is licensed
+under Apache 2.0.
+"""
+
+
+def write_model_card(model_dir: str | Path) -> None:
+    """Write README.md of a saved model, as the Hugging Face Hub shows it, from its manifest."""
+    manifest = json.loads((Path(model_dir) / MANIFEST_FILE).read_text(encoding="utf-8"))
+    metrics, settings, samples = manifest["metrics"], manifest["settings"], manifest["data"]["samples"]
+    used = metrics.get("with_known_titles_int8", metrics["with_known_titles"])
+    card = MODEL_CARD.format(
+        base_model=manifest["base_model"],
+        occupations=manifest["data"]["occupations"],
+        release=manifest["data"]["release"],
+        pairs=sum(samples["train"][source] for source in settings["sources"]),
+        label_mode=settings["label_mode"],
+        seconds=manifest["training"]["seconds"] / 60,
+        accuracy=accuracy_table(used, samples["val"]),
+        max_seq_length=settings["max_seq_length"],
+    )
+    (Path(model_dir) / "README.md").write_text(card, encoding="utf-8")
+
+
 # ------------------------------------------------------------------------------ training
 
 
@@ -717,8 +872,10 @@ def train(settings: Settings) -> None:
     # Data: samples, label texts in the order of the label matrix, and all codes listed for a text
     data = load_data(Path(settings.data_dir))
     label_map, label_texts = data["label_map"], [texts[settings.label_mode] for texts in data["corpus"].values()]
+    own = own_samples(settings.own_titles, data) if settings.own_titles else []
+    data["train"] += own
     listed = listed_occupations(data["train"] + data["val"], label_map)
-    train_dataset = pairs_dataset(data["train"], label_map, settings.sources)
+    train_dataset = pairs_dataset(data["train"], label_map, [*settings.sources, *([OWN_TITLE] if own else [])])
 
     # Run folder: an unfinished run of the same settings and data goes on, any other is left alone
     # Several processes with torchrun; the main one writes
@@ -728,6 +885,7 @@ def train(settings: Settings) -> None:
     run = {
         "settings": {name: value for name, value in asdict(settings).items() if name not in LOCATIONS},
         "data": data["manifest"],
+        "own_titles": [[sample["anchor"], sample["code"]] for sample in own],
         "processes": state.num_processes,
     }
     if run_file.is_file():
@@ -828,6 +986,7 @@ def train(settings: Settings) -> None:
             "resumed_from": checkpoint and Path(checkpoint).name,
             "seconds": round(result.metrics["train_runtime"]),
             "precision": "bf16" if bf16 else "float32",
+            "own_titles": len(own),
             "processes": state.num_processes,
         },
     }
@@ -850,6 +1009,8 @@ def train(settings: Settings) -> None:
         rows = np.array([[label_map[row["code"]] for row in occupations] for occupations in ranked])
         manifest["metrics"][name] = evaluator.metrics(rows)
     write_json(staged / MANIFEST_FILE, manifest)
+    calibrate(staged, settings.data_dir)
+    write_model_card(staged)
     history = trainer.state.log_history
     write_json(staged / "metrics.json", manifest["metrics"] | {"history": history})
     plot_curve(history, run["untouched"], staged / "training_curve.png")

@@ -26,7 +26,7 @@ from transformers import get_linear_schedule_with_warmup, set_seed
 import train
 from benchmarks.accuracy import Set, classifier_of, coder, made_up_postings, read_set, shares
 from benchmarks.training_speed import features_of
-from data_preparation import normalize
+from inference import normalize
 from train import DistinctLabelCollator as Collator
 
 RESULTS = Path("output/ablations.json")

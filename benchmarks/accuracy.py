@@ -17,7 +17,6 @@ import csv
 import json
 import os
 import platform
-import random
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Iterator
@@ -26,18 +25,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-from scipy.stats import binomtest
 from sentence_transformers import SentenceTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
 
 import train
-from data_preparation import normalize
-from inference import DATA_DIR, MANIFEST_FILE, MODEL_DIR, JobClassifier
+from inference import DATA_DIR, EVALUATED, MANIFEST_FILE, MODEL_DIR, TOP_K, JobClassifier, hits, normalize, wilson
 
-TOP_K = (1, 3, 5)
-LEVELS = {8: 10, 6: 7, 2: 2}  # digits of the code -> characters of "15-1252.00"
-POSTINGS = 1500  # made up of validation titles and tasks
 BLOCK = 500  # rows scored at a time, so that the matrix of 500 x 57,500 titles stays small
 
 
@@ -60,18 +54,8 @@ def read_set(path: Path) -> Set:
 
 def made_up_postings(data: dict) -> Set:
     """Postings made up of titles and tasks of the validation split."""
-    codes = {code: code for code in data["label_map"]}
-    listed = train.listed_occupations(data["train"] + data["val"], codes)
-    tasks = defaultdict(list)
-    for sample in data["val"]:
-        if sample["source"] == "task":
-            tasks[sample["code"]].append(sample["anchor"])
-    usable = [s for s in data["val"] if s["source"] == "alternate_title" and tasks[s["code"]]]
-    rng = random.Random(0)
-    posted = rng.sample(usable, min(POSTINGS, len(usable)))
-    titles = [sample["anchor"] for sample in posted]
-    texts = [train.made_up_posting(title, tasks[s["code"]], [], rng) for title, s in zip(titles, posted, strict=True)]
-    descriptions = [text.removeprefix(f"{title}. ") for title, text in zip(titles, texts, strict=True)]
+    listed = train.listed_occupations(data["train"] + data["val"], {code: code for code in data["label_map"]})
+    titles, descriptions, _ = zip(*train.made_up_postings(data), strict=True)
     return Set("validation: postings", titles, descriptions, [listed[normalize(title)] for title in titles])
 
 
@@ -146,16 +130,15 @@ def coder(classifier: JobClassifier) -> Ranker:
     return rank
 
 
-def shares(ranked: np.ndarray, accepted: list[set[str]], length: int = LEVELS[8]) -> np.ndarray:
-    """Top-1/3/5 accuracy, a code counted as right if its first `length` characters are."""
-    prefixes = [{code[:length] for code in codes} for codes in accepted]
-    hit = np.array([[code[:length] in codes for code in row] for row, codes in zip(ranked, prefixes, strict=True)])
-    return np.array([hit[:, :k].any(axis=1).mean() for k in TOP_K])
+def shares(ranked: np.ndarray, accepted: list[set[str]], digits: int = 8) -> np.ndarray:
+    """Top-1/3/5 accuracy, a code counted as right if it is in so many digits."""
+    right = hits(ranked, accepted, digits)
+    return np.array([right[:, :k].any(axis=1).mean() for k in TOP_K])
 
 
 def with_interval(share: float, n: int) -> str:
     """Per cent and half the width of the 95 % Wilson interval."""
-    low, high = binomtest(round(share * n), n).proportion_ci(method="wilson")
+    low, high = wilson(share, n)
     return f"{100 * share:.1f} ±{50 * (high - low):.1f}"
 
 
@@ -163,17 +146,16 @@ def print_table(name: str, ranked: dict[str, np.ndarray], accepted: list[set[str
     """One set as a Markdown table, a row for each way of coding."""
     n = len(accepted)
     print(f"\n### {name}, n = {n:,}\n")
-    print("| | " + " | ".join(f"{digits} digits: top-1 / 3 / 5" for digits in LEVELS) + " |")
-    print("|---|" + "---|" * len(LEVELS))
+    print("| | " + " | ".join(f"{digits} digits: top-1 / 3 / 5" for digits in EVALUATED) + " |")
+    print("|---|" + "---|" * len(EVALUATED))
     for way, codes in ranked.items():
         cells = [
-            " / ".join(with_interval(share, n) for share in shares(codes, accepted, length))
-            for length in LEVELS.values()
+            " / ".join(with_interval(share, n) for share in shares(codes, accepted, digits)) for digits in EVALUATED
         ]
         print(f"| {way} | " + " | ".join(cells) + " |")
     if ceiling:
         best = [100 * np.mean([min(1, k / len(codes)) for codes in accepted]) for k in TOP_K]
-        print(f"| ceiling, own code | {' / '.join(f'{share:.1f}' for share in best)} |" + " |" * (len(LEVELS) - 1))
+        print(f"| ceiling, own code | {' / '.join(f'{share:.1f}' for share in best)} |" + " |" * (len(EVALUATED) - 1))
 
 
 def print_summary(parts: dict[str, tuple[dict[str, np.ndarray], list[set[str]]]]) -> None:
@@ -185,6 +167,15 @@ def print_summary(parts: dict[str, tuple[dict[str, np.ndarray], list[set[str]]]]
             first, _, fifth = shares(ranked[way], accepted)
             cells.append(f"{100 * first:.1f} / {100 * fifth:.1f}")
         print(f"| {way} | " + " | ".join(cells) + " |")
+
+
+def print_agreement(parts: dict[str, tuple[dict[str, np.ndarray], list[set[str]]]], ways: list[str]) -> None:
+    """How often each way gives the first occupation, and the five in their order, that the last way gives."""
+    print("\n| same first / same five in order, % | " + " | ".join(parts) + " |\n|---|" + "---|" * len(parts))
+    for way in ways[:-1]:
+        same = [ranked[way] == ranked[ways[-1]] for ranked, _ in parts.values()]
+        cells = [f"{100 * hits[:, 0].mean():.2f} / {100 * hits.all(axis=1).mean():.2f}" for hits in same]
+        print(f"| {way} | {' | '.join(cells)} |")
 
 
 def main() -> None:
@@ -224,6 +215,7 @@ def main() -> None:
         for backend in args.backends:
             classifier = JobClassifier(folder, args.data_dir, label_mode, backend, args.max_seq_length)
             classifiers[f"{Path(folder).name} on {classifier.backend}"] = classifier
+    engines = [f"{name}, with known titles and tasks" for name in classifiers][1:]
     for name, classifier in classifiers.items():
         remember_embeddings(classifier)
         for variant, left_out in {
@@ -250,6 +242,8 @@ def main() -> None:
             part = {name: found[rows] for name, found in ranked.items()}
             parts[f"validation: {source}"] = (part, [texts.accepted[i] for i in rows])
     print_summary(parts)
+    if len(engines) > 1:
+        print_agreement(parts, engines)
     for name, (ranked, accepted) in parts.items():
         print_table(name, ranked, accepted, ceiling=name.startswith(validation.name))
 

@@ -16,8 +16,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.accuracy import read_set
-from data_preparation import normalize
-from inference import DATA_DIR, MODEL_DIR, RANK_BLOCK, SHARPNESS, JobClassifier, job_texts
+from inference import DATA_DIR, MODEL_DIR, RANK_BLOCK, SHARPNESS, JobClassifier, job_texts, normalize
 
 NEAR = (0.95, 0.9, 0.8)  # cosines from which two titles count as nearly the same
 WEIGHTS = (0.125, 0.25, 0.5)  # of the set's other titles against the score

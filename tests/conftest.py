@@ -135,10 +135,12 @@ def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def trained_dir(data_dir: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Model folder that `python train.py` saved, run whole at tiny size."""
     folder = tmp_path_factory.mktemp("output")
+    (folder / "own.csv").write_text("title,code\nSparkle Ranger,35-3023.01\n")
     command = [
         sys.executable, "train.py", "--data-dir", data_dir, "--base-model", tiny_encoder,
         "--output-dir", folder / "model", "--run-dir", folder / "run",
         "--batch-size", "4", "--epochs", "4", "--learning-rate", "0.003", "--evaluations", "2",
+        "--own-titles", folder / "own.csv",
     ]  # fmt: skip
     result = subprocess.run([str(part) for part in command], cwd=PROJECT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr

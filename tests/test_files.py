@@ -69,6 +69,7 @@ def test_every_column_is_kept_and_answers_are_those_of_predict(classifier, tmp_p
             rank = answer["rank"]
             assert (row[f"soc_code_{rank}"], row[f"soc_title_{rank}"]) == (answer["code"], answer["title"])
             assert row[f"soc_score_{rank}"] == pytest.approx(answer["score"], abs=1e-4)
+            assert row[f"soc_confidence_{rank}"] == pytest.approx(answer["confidence"], abs=1e-4)
         assert row["soc_problem"] == ""
 
 
@@ -143,7 +144,7 @@ def test_row_with_missing_fields_at_its_end_is_coded(classifier, tmp_path):
         ("jobs.csv", "title\n", {}, "has no rows"),
         ("jobs.jsonl", "x\n", {}, "no column 'title', but none"),
         ("jobs.parquet", "title\nRN\n", {}, "is no Parquet file"),
-        ("jobs.xlsx", "", {}, "same ending, one of .csv"),
+        ("jobs.xlsx", "", {}, "must end in one of .csv"),
     ],
 )
 def test_file_that_cannot_be_coded_is_named_with_the_reason(classifier, tmp_path, name, text, settings, message):
@@ -224,12 +225,19 @@ def test_script_codes_a_file_and_says_what_was_not_coded(trained_dir, data_dir, 
 
 
 @pytest.mark.parametrize(
-    "arguments", [["--input", "a.csv"], ["--output", "a.csv"], ["RN", "--input", "a", "--output", "b"]]
+    ("arguments", "message"),
+    [
+        (["--input", "a.csv"], "--input and --output belong together"),
+        (["--output", "a.csv"], "--input and --output belong together"),
+        (["RN", "--input", "a", "--output", "b"], "one of them"),
+        (["RN", "--evaluate", "a.csv"], "one of them"),
+        (["--json"], "--json is for a title"),
+    ],
 )
-def test_input_and_output_go_together(arguments):
+def test_flags_that_do_not_go_together_are_named(arguments, message):
     result = run(*arguments)
     assert result.returncode == 2
-    assert "--input and --output together" in result.stderr
+    assert message in result.stderr
 
 
 def test_missing_input_is_reported_in_one_line(trained_dir, data_dir, tmp_path):

@@ -26,7 +26,7 @@ def classifier(trained_dir, data_dir):
 
 def test_prediction_has_the_documented_form(classifier):
     ranked = classifier.predict("Coffee Maker", "Grinds beans.", top_k=3)
-    assert [set(row) for row in ranked] == [{"rank", "score", "code", "title"}] * 3
+    assert [set(row) for row in ranked] == [{"rank", "score", "code", "title", "confidence"}] * 3
     assert [row["rank"] for row in ranked] == [1, 2, 3]
     assert all(OCCUPATIONS[row["code"]][0] == row["title"] for row in ranked)
     scores = [row["score"] for row in ranked]
@@ -94,9 +94,14 @@ def test_explain_adds_the_closest_known_titles_and_with_a_description_tasks(clas
                 assert scores == sorted(scores, reverse=True)
 
 
-def test_explain_without_the_texts_names_the_command(trained_dir, tmp_path):
+def test_evidence_without_the_texts_is_the_occupations_title(trained_dir, tmp_path):
+    for row in JobClassifier(trained_dir, tmp_path / "no_data").predict("Nurse", explain=True):
+        assert [(known["kind"], known["text"]) for known in row["evidence"]] == [("label", row["title"])]
+
+
+def test_holding_out_without_the_texts_names_the_command(trained_dir, tmp_path):
     with pytest.raises(FileNotFoundError, match="run python data_preparation.py"):
-        JobClassifier(trained_dir, tmp_path / "no_data").predict("Nurse", explain=True)
+        JobClassifier(trained_dir, tmp_path / "no_data").without(set())
 
 
 def test_batch_gives_the_same_as_one_by_one(classifier):
@@ -213,7 +218,7 @@ def test_index_of_other_known_titles_is_rebuilt(trained_dir, data_dir, tmp_path)
     (tmp_path / "corpus.json").write_text(json.dumps(corpus))
     ranked = JobClassifier(trained_dir, tmp_path).predict("Latte Artist", top_k=8, explain=True)
     barista = next(row for row in ranked if row["code"] == "35-3023.01")
-    assert barista["evidence"][0]["text"] == "Latte Artist"
+    assert evidence_of(barista, "title")[0] == "Latte Artist"
 
 
 def test_data_of_an_earlier_version_are_refused(trained_dir, data_dir, tmp_path):
@@ -340,7 +345,9 @@ def run(*arguments):
 def test_script_ranks_a_job_from_the_command_line(trained_dir, data_dir):
     result = run("Barista", "Serves coffee.", "--top-k", 2, "--model-dir", trained_dir, "--data-dir", data_dir)
     assert result.returncode == 0, result.stderr
-    assert len(result.stdout.strip().splitlines()) == 2
+    heading, *rows = result.stdout.splitlines()
+    assert "confidence" in heading
+    assert len(rows) == 2
 
 
 def test_script_explains_its_answer(trained_dir, data_dir):

@@ -40,6 +40,12 @@ def test_script_runs_whole_and_saves_a_complete_model(trained_dir, data_dir):
     assert len(manifest["base_model_sha256"]) == 64
     assert set(manifest["metrics"]) == {"untouched", "trained", "with_known_titles", "with_known_titles_int8"}
     assert manifest["versions"]["torch"]
+    assert set(manifest["calibration"]) == {"title", "posting"}
+    assert manifest["training"]["own_titles"] == 1
+    card = (trained_dir / "README.md").read_text()
+    assert (
+        train.accuracy_table(manifest["metrics"]["with_known_titles_int8"], manifest["data"]["samples"]["val"]) in card
+    )
     weights = load_file(trained_dir / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {torch.float16}
     with safe_open(trained_dir / "label_index.safetensors", framework="numpy") as index:
@@ -171,6 +177,22 @@ def test_a_source_that_train_json_lacks_is_named():
 def test_only_the_chosen_sources_are_trained_on():
     samples = [{"anchor": "a", "code": "A", "source": "task"}, {"anchor": "b", "code": "A", "source": "tool"}]
     assert train.pairs_dataset(samples, {"A": 0}, ["tool"])["anchor"] == ["b"]
+
+
+def test_own_titles_are_trained_on_but_for_those_in_validation(tmp_path):
+    (tmp_path / "own.csv").write_text("title,code\nSparkle Ranger,A\nTeam  lead,A\n")
+    data = {"val": [{"anchor": "Team Lead", "code": "A", "source": "alternate_title"}], "label_map": {"A": 0}}
+    samples = train.own_samples(str(tmp_path / "own.csv"), data)
+    assert samples == [{"anchor": "Sparkle Ranger", "code": "A", "source": "own_title"}]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"), [("title\nA\n", "no column 'code'"), ("title,code\nA,B\n", "row 1: 'A', 'B'")]
+)
+def test_own_titles_that_cannot_be_used_are_named(tmp_path, text, message):
+    (tmp_path / "own.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        train.own_samples(str(tmp_path / "own.csv"), {"val": [], "label_map": {"A": 0}})
 
 
 # ------------------------------------------------------------------------------ made-up anchors

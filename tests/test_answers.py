@@ -1,0 +1,266 @@
+"""What comes with an answer (confidence, review, explanation), own titles and evaluation."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+from conftest import PROJECT
+from test_behaviour import TITLES
+
+import inference
+import train
+from inference import JobClassifier, code_file, evaluate, wilson
+
+OWN = [("Sparkle Ranger II", "39-9032.00")]
+
+
+@pytest.fixture(scope="module")
+def classifier(trained_dir, data_dir):
+    return JobClassifier(trained_dir, data_dir)
+
+
+@pytest.fixture(scope="module")
+def with_own_titles(tmp_path_factory):
+    return JobClassifier(PROJECT / inference.MODEL_DIR, tmp_path_factory.mktemp("no_data"), own_titles=OWN)
+
+
+def run(*arguments):
+    command = [sys.executable, "inference.py", *map(str, arguments)]
+    return subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
+
+
+# ------------------------------------------------------------------------------ confidence
+
+
+@pytest.mark.parametrize(("description", "kind"), [("", "title"), ("Pulls cable.", "posting")])
+def test_confidence_is_a_softmax_over_all_occupations_as_sharp_as_calibrated(classifier, description, kind):
+    ranked = classifier.predict("Wireman", description, top_k=8)
+    exponents = [math.exp(classifier.calibration[kind] * row["score"]) for row in ranked]
+    for row, exponent in zip(ranked, exponents, strict=True):
+        assert row["confidence"] == pytest.approx(exponent / sum(exponents), abs=1e-5)
+
+
+def test_calibration_makes_the_right_codes_of_validation_most_probable(trained_dir, data_dir):
+    data = train.load_data(data_dir)
+    titles = [sample for sample in data["val"] if sample["source"] == "alternate_title"]
+    classifier = JobClassifier(trained_dir, data_dir).without(train.pairs_of(data["val"]))
+    (scores, _), *_ = classifier.scores([inference.job_texts(sample["anchor"]) for sample in titles])
+    own = [data["label_map"][sample["code"]] for sample in titles]
+
+    def likelihood(sharpness):
+        exponents = np.exp(sharpness * scores)
+        return np.log(exponents[np.arange(len(own)), own] / exponents.sum(axis=1)).mean()
+
+    best = classifier.calibration["title"]
+    assert likelihood(best) >= max(likelihood(best * factor) for factor in (0.8, 1.25) if best * factor < 200)
+
+
+def test_of_a_model_not_calibrated_no_occupation_is_likely(trained_dir, data_dir, tmp_path):
+    folder = tmp_path / "model"
+    folder.mkdir()
+    for path in trained_dir.iterdir():
+        (folder / path.name).symlink_to(path)
+    manifest = json.loads((trained_dir / "manifest.json").read_text())
+    del manifest["calibration"]
+    (folder / "manifest.json").unlink()
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    assert JobClassifier(folder, data_dir).predict("Wireman")[0]["confidence"] < 0.3
+
+
+# ------------------------------------------------------------------------------ review
+
+
+def test_unsure_answer_is_kept_and_falls_back_to_the_deepest_group_that_is_sure(shipped):
+    sure, unsure = (shipped.predict("ICU Nurse", min_confidence=least)[0] for least in (0.3, 0.8))
+    assert (sure["review"], sure["fallback"]) == (False, None)
+    assert unsure["code"] == sure["code"] == "29-1141.03"
+    assert unsure["review"] is True
+    assert {name: unsure["fallback"][name] for name in ("code", "title")} == {
+        "code": "29-1141",
+        "title": "Registered Nurses",
+    }
+    assert unsure["fallback"]["confidence"] > 0.8
+
+
+def test_fallback_sums_the_probabilities_of_a_group(shipped):
+    ranked = shipped.predict("Growth Marketer", top_k=1016, min_confidence=1.0)
+    ranking = shipped.best([inference.job_texts("Growth Marketer")], 1)
+    for digits, row, confidence in zip(inference.GROUPS, ranking.groups[0], ranking.group_confidences[0], strict=True):
+        sums = {}
+        for answer in ranked:
+            group = answer["code"][: inference.DIGITS[digits]]
+            sums[group] = sums.get(group, 0) + answer["confidence"]
+        assert shipped.codes[row].startswith(max(sums, key=sums.get))
+        assert confidence == pytest.approx(max(sums.values()), abs=1e-5)
+
+
+def test_no_group_is_named_where_none_is_sure_enough(shipped):
+    assert shipped.predict("Growth Marketer", min_confidence=0.999)[0]["fallback"] is None
+
+
+@pytest.mark.parametrize("least", [-0.1, 1.1, math.nan])
+def test_least_confidence_out_of_range_is_named(classifier, least):
+    with pytest.raises(ValueError, match="min_confidence is .*, but must be from 0 to 1"):
+        classifier.predict("RN", min_confidence=least)
+
+
+def test_file_marks_for_review(shipped, tmp_path):
+    (tmp_path / "jobs.csv").write_text('title\nICU Nurse\nGrowth Marketer\nBarista\n" "\n')
+    counts = code_file(shipped, tmp_path / "jobs.csv", tmp_path / "coded.csv", top_k=1, min_confidence=0.8)
+    rows = pd.read_csv(tmp_path / "coded.csv", keep_default_na=False).to_dict("records")
+    assert [row["soc_review"] for row in rows] == ["review", "review", "", ""]
+    assert [row["soc_fallback_code"] for row in rows] == ["29-1141", "", "", ""]
+    assert counts == {"": 1, "review": 2, "the job title is empty": 1}
+
+
+# ------------------------------------------------------------------------------ explanation
+
+
+def test_explain_adds_margin_and_soc_levels(shipped):
+    first, second, third = shipped.predict("ICU Nurse", top_k=3, explain=True)
+    assert first["margin"] == pytest.approx(first["score"] - second["score"])
+    assert third["margin"] == pytest.approx(third["score"] - shipped.predict("ICU Nurse", top_k=4)[3]["score"])
+    levels = (first["soc"], first["major_group"], first["major_group_title"])
+    assert levels == ("29-1141", "29", "Healthcare Practitioners and Technical")
+
+
+def test_every_major_group_has_a_name(shipped):
+    assert {code[:2] for code in shipped.codes} == set(inference.MAJOR_GROUPS)
+
+
+# ------------------------------------------------------------------------------ own titles
+
+
+def test_own_title_comes_right_and_nothing_else_moves(shipped, with_own_titles):
+    jobs = [{"title": "sparkle  ranger ii"}, *({"title": title} for title in TITLES)]
+    before, after = (
+        [ranked[0]["code"] for ranked in ranker.predict_batch(jobs)] for ranker in (shipped, with_own_titles)
+    )
+    assert before[0] != OWN[0][1] == after[0]
+    assert before[1:] == after[1:]
+
+
+def test_title_that_resembles_an_own_title_profits(shipped, with_own_titles):
+    def score(ranker):
+        return next(row["score"] for row in ranker.predict("Sparkle Ranger", top_k=1016) if row["code"] == OWN[0][1])
+
+    assert score(with_own_titles) > score(shipped) + 0.1
+
+
+def test_own_title_is_evidence(with_own_titles):
+    (row,) = with_own_titles.predict("Sparkle Ranger", top_k=1, explain=True)
+    assert "Sparkle Ranger II" in [known["text"] for known in row["evidence"]]
+
+
+def test_own_title_under_two_codes_leaves_the_choice(trained_dir, data_dir):
+    pairs = [("Zz", "29-1141.00"), ("ZZ", "47-2111.00")]
+    ranked = JobClassifier(trained_dir, data_dir, own_titles=pairs).predict("Zz", top_k=8)
+    assert max(row["score"] for row in ranked) < 1
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("title,code\nRN,29-1141\n", r"own title 1 \(RN\): '29-1141' is no O\*NET-SOC code"),
+        ("title,code\nRN,29-1141.00\n ,29-1141.00\n", "own title 2: the job title is empty"),
+        ("job,code\nRN,29-1141.00\n", "no column 'title'"),
+        ("title,code\nRN,29-1141.00,x\n", "row 1: 3 fields"),
+    ],
+)
+def test_own_titles_that_cannot_be_used_are_named(trained_dir, data_dir, tmp_path, text, message):
+    (tmp_path / "own.csv").write_text(text)
+    with pytest.raises(ValueError, match=message):
+        JobClassifier(trained_dir, data_dir, own_titles=tmp_path / "own.csv")
+
+
+def test_a_file_is_not_continued_with_other_own_titles(trained_dir, data_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(inference, "ROWS_PER_PART", 1)
+    (tmp_path / "jobs.csv").write_text("title\nRN\nWireman\n")
+    files = tmp_path / "jobs.csv", tmp_path / "coded.csv"
+    monkeypatch.setattr(inference.DelimitedFile, "join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        code_file(JobClassifier(trained_dir, data_dir), *files)
+    other = JobClassifier(trained_dir, data_dir, own_titles=[("RN", "47-2111.00")])
+    with pytest.raises(ValueError, match="unfinished run of another input or other settings"):
+        code_file(other, *files)
+
+
+# ------------------------------------------------------------------------------ evaluation
+
+
+def labelled(tmp_path, rows):
+    path = tmp_path / "labelled.csv"
+    pd.DataFrame(rows, columns=["title", "code"]).to_csv(path, index=False)
+    return path
+
+
+def test_evaluation_counts_by_digits(shipped, tmp_path):
+    rows = [("ICU Nurse", "29-1141.00"), ("Barista", "35-3023.01"), ("Electrician", "11-1011.00|47-2111.00")]
+    result = evaluate(shipped, labelled(tmp_path, rows))
+    first = {row["digits"]: row["share"] for row in result["accuracy"] if row["k"] == 1}
+    assert first == pytest.approx({8: 2 / 3, 6: 1, 2: 1})
+    assert result["confusions"] == [
+        {"code": "29-1141.03", "title": "Critical Care Nurses", "instead_of": "29-1141.00", "rows": 1}
+    ]
+
+
+def test_labels_of_six_digits_are_evaluated_as_deep_as_they_go(shipped, tmp_path):
+    result = evaluate(shipped, labelled(tmp_path, [("ICU Nurse", "29-1141"), ("Barista", "35-3023")]))
+    assert {(row["digits"], row["n"], row["share"]) for row in result["accuracy"]} == {(6, 2, 1.0), (2, 2, 1.0)}
+
+
+def test_rows_that_cannot_be_evaluated_are_counted_with_the_reason(shipped, tmp_path):
+    result = evaluate(shipped, labelled(tmp_path, [("Barista", "35-3023.01"), ("", "35-3023.01"), ("RN", "nurse")]))
+    assert result["rows"] == 1
+    assert result["skipped"] == {
+        "the job title is empty": 1,
+        "the code 'nurse' is none such as 15-1252.00 or 15-1252": 1,
+    }
+
+
+def test_coverage_falls_with_the_least_confidence(shipped, tmp_path):
+    rows = [("Barista", "35-3023.01"), ("Growth Marketer", "13-1161.00")]
+    coverage = evaluate(shipped, labelled(tmp_path, rows))["coverage"]
+    assert [(row["covered"], row["right"]) for row in coverage][:3] == [(1.0, 0.5), (0.5, 1.0), (0.5, 1.0)]
+
+
+def test_file_without_a_row_to_evaluate_is_named(shipped, tmp_path):
+    with pytest.raises(ValueError, match="has no row that can be evaluated: the code 'nurse'"):
+        evaluate(shipped, labelled(tmp_path, [("RN", "nurse")]))
+
+
+def test_interval_is_wilsons():
+    assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Brown, Cai and DasGupta 2001
+    assert wilson(1.0, 20)[1] == pytest.approx(1)
+
+
+# ------------------------------------------------------------------------------ command line
+
+
+def test_json_is_what_predict_returns(shipped):
+    result = run("Barista", "--json", "--top-k", 1, "--min-confidence", 0.5)
+    assert json.loads(result.stdout) == shipped.predict("Barista", top_k=1, min_confidence=0.5)
+
+
+def test_script_evaluates_a_file(tmp_path):
+    result = run("--evaluate", labelled(tmp_path, [("ICU Nurse", "29-1141.00"), ("Barista", "35-3023.01")]))
+    assert result.returncode == 0, result.stderr
+    assert "8       2    50.0% (9.5%–90.5%)" in result.stdout
+    assert "29-1141.03  29-1141.00  (Critical Care Nurses)" in result.stdout
+
+
+def test_script_takes_own_titles(tmp_path):
+    (tmp_path / "own.csv").write_text("title,code\nSparkle Ranger II,39-9032.00\n")
+    result = run("Sparkle Ranger II", "--own-titles", tmp_path / "own.csv", "--top-k", 1)
+    assert "39-9032.00  Recreation Workers" in result.stdout
+
+
+def test_script_says_what_is_to_be_reviewed():
+    assert (
+        "To be reviewed: sure enough is 29-1141 Registered Nurses (9"
+        in run("ICU Nurse", "--min-confidence", 0.8).stdout
+    )
