@@ -57,6 +57,7 @@ ENCODE_BLOCK = 8192  # jobs whose texts are put in order of length together
 RANK_BLOCK = 256  # jobs ranked at a time: 256 x 65,186 title cosines are 67 MB
 KINDS = ("title", "task")  # of known texts
 EVIDENCE = 3  # known texts of each kind that explain an answer
+NO_FALLBACK = {"fallback_code": None, "fallback_title": None, "fallback_confidence": None}
 UNCALIBRATED = {"title": 1.0, "posting": 1.0}  # of a model not calibrated yet: no occupation is likelier than others
 # Sharpness of the soft maximum over an occupation's known texts. At 30 a few close titles count for
 # more than a single one; from 20 to 50 the accuracy on validation hardly changes.
@@ -77,6 +78,7 @@ BACKENDS = {
 # Digits of a SOC code -> characters of 15-1252.00: O*NET-SOC occupation, SOC occupation, minor and major group
 DIGITS = {8: 10, 6: 7, 3: 4, 2: 2}
 GROUPS = (6, 3, 2)  # digits of the groups that an unsure answer may fall back to, deepest first
+MINOR_GROUPS = {"15-1": "15-1200", "31-1": "31-1100", "51-5": "51-5100"}  # codes that do not end in 000
 MAJOR_GROUPS = {
     "11": "Management", "13": "Business and Financial Operations", "15": "Computer and Mathematical",
     "17": "Architecture and Engineering", "19": "Life, Physical, and Social Science",
@@ -505,16 +507,16 @@ class JobClassifier:
             "confidence": probability that it is the right one, from 0 to 1}, ...]
 
             With explain also "margin": score less that of the next (None for the last of all),
-            "soc": 6-digit SOC code, "major_group": its first 2 digits, "major_group_title", and
+            "soc": 6-digit SOC code, "major_group": such as 29-0000, "major_group_title", and
             "evidence": [{"kind": "label", "title" or "task", "text", "score": cosine}, ...]: the
             occupation's label text, its known titles closest to the job title and, for a job with a
             description, its known tasks closest to the whole. Without data_dir, which has their texts,
-            it is the occupation's title and own titles.
+            it is the occupation's title, for its label text, and own titles.
 
-            With min_confidence also, the same in all rows, "review": True or False, and "fallback": for
-            a job to review {"code", "title", "confidence"} of the deepest SOC group, of 6, 3 or 2
-            digits, of which one can be as sure as that, or None; a group of 3 digits has its major
-            group's title.
+            With min_confidence also, the same in all rows, "review": True or False, and for a job to
+            review "fallback_code", "fallback_title" and "fallback_confidence" of the deepest SOC group,
+            of 6, 3 or 2 digits (29-1141, 29-1000, 29-0000), of which one can be as sure as that, else
+            None; a group of 3 digits has its major group's title.
 
         Raises:
             TypeError: a text is not a string, or top_k not an integer.
@@ -574,9 +576,9 @@ class JobClassifier:
             if min_confidence is not None:
                 review = answers[0]["confidence"] < min_confidence
                 groups = ranking.groups[job], ranking.group_confidences[job]
-                fallback = self.fallback(*groups, min_confidence) if review else None
+                fallback = self.fallback(*groups, min_confidence) if review else NO_FALLBACK
                 for answer in answers:
-                    answer |= {"review": review, "fallback": fallback}
+                    answer |= {"review": review} | fallback
             ranked.append(answers[:top_k])
         return ranked
 
@@ -591,23 +593,23 @@ class JobClassifier:
                 for kind, query in compared.items()
                 for text, score in self.known[kind].closest(query, row)
             ]
-            group = answer["code"][: DIGITS[2]]
             answer |= {
                 "margin": answer["score"] - following["score"] if following else None,
-                "soc": answer["code"][: DIGITS[6]],
-                "major_group": group,
-                "major_group_title": MAJOR_GROUPS.get(group, ""),
+                "soc": group_code(answer["code"], 6),
+                "major_group": group_code(answer["code"], 2),
+                "major_group_title": MAJOR_GROUPS.get(answer["code"][: DIGITS[2]], ""),
                 "evidence": [label, *known],
             }
 
-    def fallback(self, groups: np.ndarray, confidences: np.ndarray, min_confidence: float) -> dict | None:
+    def fallback(self, groups: np.ndarray, confidences: np.ndarray, min_confidence: float) -> dict[str, Any]:
         """The deepest SOC group of which one can be sure enough, given a job's groups and confidences as in Ranking."""
         for row, confidence, digits in zip(groups, confidences.tolist(), GROUPS, strict=True):
             if confidence >= min_confidence:
-                code = self.codes[row][: DIGITS[digits]]
+                code = self.codes[row]
                 title = self.titles[row] if digits == 6 else MAJOR_GROUPS.get(code[: DIGITS[2]], "")
-                return {"code": code, "title": title, "confidence": confidence}
-        return None
+                answer = (group_code(code, digits), title, confidence)
+                return dict(zip(NO_FALLBACK, answer, strict=True))
+        return NO_FALLBACK
 
     def best(self, texts: list[tuple[str, str]], top_k: int) -> Ranking:
         """The top_k occupations for pairs as job_texts returns them.
@@ -659,6 +661,14 @@ class JobClassifier:
             raise ValueError(f"top_k is {top_k}, but must be from 1 to {len(self.codes):,}, the number of occupations")
 
 
+def group_code(code: str, digits: int) -> str:
+    """The SOC code of an occupation's group, as SOC tables have it: 29-1141, 29-1000 or 29-0000."""
+    prefix = code[: DIGITS[digits]]
+    if digits == 3:
+        return MINOR_GROUPS.get(prefix, f"{prefix}000")
+    return f"{prefix}-0000" if digits == 2 else prefix
+
+
 def check_min_confidence(min_confidence: float | None) -> None:
     if min_confidence is not None and not 0 <= min_confidence <= 1:
         raise ValueError(f"min_confidence is {min_confidence}, but must be from 0 to 1")
@@ -698,7 +708,7 @@ ROWS_PER_PART = 2000  # rows kept at a time; an interrupted run loses no more
 REMEMBERED = 100_000  # jobs whose answers are kept, since files name the same titles again and again
 ADDED = ("soc_code", "soc_title", "soc_score", "soc_confidence")  # columns of an answer; each ends in its rank
 # Columns where there is a least confidence: "review" or "", and the SOC group to fall back to
-REVIEW = ("soc_review", "soc_fallback_code", "soc_fallback_title", "soc_fallback_confidence")
+REVIEW = ("soc_review", *(f"soc_{name}" for name in NO_FALLBACK))
 NUMBERS = ("soc_score", "soc_confidence", "soc_fallback_confidence")  # columns, or how their names begin
 PROBLEM = "soc_problem"  # column that says why a row was not coded
 BAD_LINE = "soc_line"  # column that keeps a line that is no JSON object
@@ -900,7 +910,7 @@ def code_file(
         min_confidence: as for predict.
 
     Returns:
-        How many rows were coded, under "", coded but marked for review, under "review", or have which problem.
+        How many rows were "coded", coded but marked for "review", or not coded for which reason.
 
     Raises:
         FileNotFoundError: there is no such input.
@@ -936,7 +946,7 @@ def code_file(
     folder.mkdir(exist_ok=True)
     write_whole(run_file, json.dumps(run))
 
-    counts: Counter[str] = Counter()
+    counts = Counter({"coded": 0})
     answers: dict[tuple[str, str], tuple[list, list]] = {}
     paths = []
     with tqdm(total=len(table), desc="coding", unit="row", smoothing=0) as progress:
@@ -950,10 +960,10 @@ def code_file(
                 columns = new_columns(classifier, titles, descriptions, top_k, min_confidence, problems, answers)
                 table.write(paths[-1], part, columns, first=len(paths) == 1)
                 reviews = columns.get(REVIEW[0]) or [None] * len(titles)
-                outcomes = (why or review or "" for why, review in zip(columns[PROBLEM], reviews, strict=True))
+                outcomes = (why or review or "coded" for why, review in zip(columns[PROBLEM], reviews, strict=True))
                 write_whole(tally, json.dumps(Counter(outcomes)))
             done = Counter(json.loads(tally.read_text()))
-            counts += done
+            counts.update(done)
             progress.update(done.total())
     table.join(paths, folder / output.name)
     os.replace(folder / output.name, output)
@@ -1007,8 +1017,8 @@ def new_columns(
             values += [classifier.codes[i], classifier.titles[i], round(score, 4), round(confidence, 4)]
         if min_confidence is not None:
             review = confidences[0] < min_confidence
-            fallback = classifier.fallback(*groups, min_confidence) if review else None
-            code, title, confidence = fallback.values() if fallback else (None, None, None)
+            fallback = classifier.fallback(*groups, min_confidence) if review else NO_FALLBACK
+            code, title, confidence = fallback.values()
             values += ["review" if review else "", code, title, confidence and round(confidence, 4)]
         for column, value in zip(columns.values(), values, strict=True):
             column[row] = value
@@ -1062,7 +1072,8 @@ def evaluate(
             with the 95 % interval,
         "coverage": [{"min_confidence", "covered": share of the jobs, "right": share of these, or None}, ...],
         "confidence": its mean,
-        "confusions": [{"code", "title", "instead_of": codes accepted, "rows"}, ...], the most frequent ones.
+        "confusions": [{"code", "title", "instead_of": codes accepted, "instead_of_title": of the first of them,
+            "rows", "example": a job title}, ...], the most frequent ones.
         } Confidence and confusions are about the first answer, counted at 6 digits where no label has 8.
 
     Raises:
@@ -1109,7 +1120,11 @@ def evaluate(
         covered = float(sure.sum() / judged.sum())
         row = {"min_confidence": threshold, "covered": covered, "right": float(right[sure].mean()) if covered else None}
         coverage.append(row)
-    wrong = Counter((ranking.rows[i, 0], "|".join(sorted(accepted[i]))) for i in np.flatnonzero(judged & ~right))
+    wrong = defaultdict(list)
+    for i in np.flatnonzero(judged & ~right):
+        wrong[ranking.rows[i, 0], "|".join(sorted(accepted[i]))].append(pairs[i][1])
+    most = sorted(wrong.items(), key=lambda confusion: -len(confusion[1]))[:CONFUSIONS]
+    title_of = dict(zip(classifier.codes, classifier.titles, strict=True))
     return {
         "rows": len(pairs),
         "skipped": dict(skipped),
@@ -1117,8 +1132,15 @@ def evaluate(
         "coverage": coverage,
         "confidence": float(confidences[judged].mean()),
         "confusions": [
-            {"code": classifier.codes[row], "title": classifier.titles[row], "instead_of": codes, "rows": count}
-            for (row, codes), count in wrong.most_common(CONFUSIONS)
+            {
+                "code": classifier.codes[row],
+                "title": classifier.titles[row],
+                "instead_of": codes,
+                "instead_of_title": title_of.get(f"{codes.split('|')[0]}.00"[: DIGITS[8]], ""),
+                "rows": len(titles),
+                "example": titles[0],
+            }
+            for (row, codes), titles in most
         ],
     }
 
@@ -1222,15 +1244,15 @@ def print_ranking(ranked: list[dict], accepted: set[str] = frozenset()) -> None:
             print(f"           {known['score']:.3f}  {known['kind']}: {shorten(known['text'], 90, placeholder=' ...')}")
     if ranked[0].get("review"):
         print("     To be reviewed: ", end="")
-        if group := ranked[0]["fallback"]:
-            print(f"sure enough is {group['code']} {group['title']} ({group['confidence']:.0%})")
+        if code := ranked[0]["fallback_code"]:
+            print(f"sure enough is {code} {ranked[0]['fallback_title']} ({ranked[0]['fallback_confidence']:.0%})")
         else:
             print("not even the major group is sure enough")
 
 
 def print_counts(counts: dict[str, int], output: str) -> None:
     problems = Counter(counts)
-    sure, review = problems.pop("", 0), problems.pop("review", 0)
+    sure, review = problems.pop("coded"), problems.pop("review", 0)
     marked = f", {review:,} of them marked for review" if review else ""
     print(f"{sure + review:,} of {sum(counts.values()):,} rows coded{marked}, written to {output}")
     for problem, count in problems.most_common(5):
@@ -1254,9 +1276,10 @@ def print_evaluation(result: dict[str, Any]) -> None:
         right = f"{row['right']:>6.1%}" if row["right"] is not None else "     –"
         print(f"from {row['min_confidence']:>5.0%}{row['covered']:>16.1%}  {right}")
     if result["confusions"]:
-        print("\n  rows  answer      instead of")
+        print("\n  rows  answer, instead of, such as")
     for row in result["confusions"]:
-        print(f"{row['rows']:>6,}  {row['code']}  {row['instead_of']}  ({row['title']})")
+        print(f"{row['rows']:>6,}  {row['code']}  {row['title']}")
+        print(f"        {row['instead_of']}  {row['instead_of_title']}   {row['example']!r}")
 
 
 def main(argv: list[str] | None = None) -> int:

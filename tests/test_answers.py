@@ -76,14 +76,11 @@ def test_of_a_model_not_calibrated_no_occupation_is_likely(trained_dir, data_dir
 
 def test_unsure_answer_is_kept_and_falls_back_to_the_deepest_group_that_is_sure(shipped):
     sure, unsure = (shipped.predict("ICU Nurse", min_confidence=least)[0] for least in (0.3, 0.8))
-    assert (sure["review"], sure["fallback"]) == (False, None)
+    assert (sure["review"], sure["fallback_code"]) == (False, None)
     assert unsure["code"] == sure["code"] == "29-1141.03"
     assert unsure["review"] is True
-    assert {name: unsure["fallback"][name] for name in ("code", "title")} == {
-        "code": "29-1141",
-        "title": "Registered Nurses",
-    }
-    assert unsure["fallback"]["confidence"] > 0.8
+    assert (unsure["fallback_code"], unsure["fallback_title"]) == ("29-1141", "Registered Nurses")
+    assert unsure["fallback_confidence"] > 0.8
 
 
 def test_fallback_sums_the_probabilities_of_a_group(shipped):
@@ -99,7 +96,7 @@ def test_fallback_sums_the_probabilities_of_a_group(shipped):
 
 
 def test_no_group_is_named_where_none_is_sure_enough(shipped):
-    assert shipped.predict("Growth Marketer", min_confidence=0.999)[0]["fallback"] is None
+    assert shipped.predict("Growth Marketer", min_confidence=0.999)[0]["fallback_code"] is None
 
 
 @pytest.mark.parametrize("least", [-0.1, 1.1, math.nan])
@@ -114,7 +111,7 @@ def test_file_marks_for_review(shipped, tmp_path):
     rows = pd.read_csv(tmp_path / "coded.csv", keep_default_na=False).to_dict("records")
     assert [row["soc_review"] for row in rows] == ["review", "review", "", ""]
     assert [row["soc_fallback_code"] for row in rows] == ["29-1141", "", "", ""]
-    assert counts == {"": 1, "review": 2, "the job title is empty": 1}
+    assert counts == {"coded": 1, "review": 2, "the job title is empty": 1}
 
 
 # ------------------------------------------------------------------------------ explanation
@@ -125,7 +122,15 @@ def test_explain_adds_margin_and_soc_levels(shipped):
     assert first["margin"] == pytest.approx(first["score"] - second["score"])
     assert third["margin"] == pytest.approx(third["score"] - shipped.predict("ICU Nurse", top_k=4)[3]["score"])
     levels = (first["soc"], first["major_group"], first["major_group_title"])
-    assert levels == ("29-1141", "29", "Healthcare Practitioners and Technical")
+    assert levels == ("29-1141", "29-0000", "Healthcare Practitioners and Technical")
+
+
+@pytest.mark.parametrize(
+    ("code", "groups"),
+    [("29-1141.03", ("29-1141", "29-1000", "29-0000")), ("15-1252.00", ("15-1252", "15-1200", "15-0000"))],
+)
+def test_groups_have_the_codes_of_soc_tables(code, groups):
+    assert tuple(inference.group_code(code, digits) for digits in inference.GROUPS) == groups
 
 
 def test_every_major_group_has_a_name(shipped):
@@ -204,7 +209,14 @@ def test_evaluation_counts_by_digits(shipped, tmp_path):
     first = {row["digits"]: row["share"] for row in result["accuracy"] if row["k"] == 1}
     assert first == pytest.approx({8: 2 / 3, 6: 1, 2: 1})
     assert result["confusions"] == [
-        {"code": "29-1141.03", "title": "Critical Care Nurses", "instead_of": "29-1141.00", "rows": 1}
+        {
+            "code": "29-1141.03",
+            "title": "Critical Care Nurses",
+            "instead_of": "29-1141.00",
+            "instead_of_title": "Registered Nurses",
+            "rows": 1,
+            "example": "ICU Nurse",
+        }
     ]
 
 
@@ -250,7 +262,7 @@ def test_script_evaluates_a_file(tmp_path):
     result = run("--evaluate", labelled(tmp_path, [("ICU Nurse", "29-1141.00"), ("Barista", "35-3023.01")]))
     assert result.returncode == 0, result.stderr
     assert "8       2    50.0% (9.5%–90.5%)" in result.stdout
-    assert "29-1141.03  29-1141.00  (Critical Care Nurses)" in result.stdout
+    assert "29-1141.03  Critical Care Nurses\n        29-1141.00  Registered Nurses   'ICU Nurse'" in result.stdout
 
 
 def test_script_takes_own_titles(tmp_path):

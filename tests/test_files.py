@@ -63,7 +63,7 @@ def test_every_column_is_kept_and_answers_are_those_of_predict(classifier, tmp_p
     counts = code_file(classifier, tmp_path / f"jobs{ending}", tmp_path / f"coded{ending}", top_k=2)
     result = READ[ending](tmp_path / f"coded{ending}")
     pd.testing.assert_frame_equal(result[list(table)], table, check_dtype=False)
-    assert counts == {"": len(JOBS)}
+    assert counts == {"coded": len(JOBS)}
     for (title, description), row in zip(JOBS, result.to_dict("records"), strict=True):
         for answer in classifier.predict(title, description, top_k=2):
             rank = answer["rank"]
@@ -112,7 +112,7 @@ def test_bad_row_is_kept_and_marked_and_the_others_are_coded(classifier, tmp_pat
     assert len(rows) == 3
     assert [bool(row["soc_code_1"]) for row in rows] == [True, False, True]
     assert problem in rows[1]["soc_problem"]
-    assert counts == {"": 2, rows[1]["soc_problem"]: 1}
+    assert counts == {"coded": 2, rows[1]["soc_problem"]: 1}
 
 
 def test_nothing_of_a_bad_row_is_lost(classifier, tmp_path):
@@ -187,7 +187,7 @@ def test_interrupted_run_goes_on_where_it_was(classifier, tmp_path, monkeypatch,
 
     done = interrupt_after(monkeypatch, 9)
     counts = code_file(classifier, tmp_path / f"jobs{ending}", tmp_path / f"coded{ending}")
-    assert counts == {"": len(JOBS)}
+    assert counts == {"coded": len(JOBS)}
     pull, drive = ("Wireman. Pulls cable.", "Wireman"), ("CDL Driver. Nights.", "CDL Driver")
     assert [jobs for jobs, _ in done] == [[drive, pull], [("RN", "RN")]]
     assert (tmp_path / f"coded{ending}").read_bytes() == (tmp_path / f"whole{ending}").read_bytes()
