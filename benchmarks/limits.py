@@ -51,9 +51,8 @@ def main() -> None:
         same = np.array([bool(texts.accepted[i] & texts.accepted[j]) for i, j in enumerate(nearest)])
         for near in NEAR:
             close = cosines.max(axis=1) >= near
-            print(
-                f"a title of cosine {near} or more beside it: {close.sum():,}, the same code: {same[close].mean():.1%}"
-            )
+            share = f", the same code: {same[close].mean():.1%}" if close.any() else ""
+            print(f"a title of cosine {near} or more beside it: {close.sum():,}{share}")
 
         blocks = [slice(start, start + RANK_BLOCK) for start in range(0, len(pairs), RANK_BLOCK)]
         scores = np.concatenate([classifier._scores(wholes[b], titles[b], described[b]) for b in blocks])
