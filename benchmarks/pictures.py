@@ -3,7 +3,7 @@
     python -m benchmarks.pictures                     # on the validation split
     python -m benchmarks.pictures --sets FOLDER       # the confidence on every .tsv file in a folder too
 
-Writes benchmarks/pictures/*.png, and prints how many jobs are covered at a least confidence, and how
+Writes three pictures to benchmarks/pictures/, and prints how many jobs are covered at a least confidence, and how
 many of these are right. Validation is made of alternate titles and made-up postings; there the
 classifier knows the titles and tasks of the training split alone. It was calibrated on them.
 """
@@ -22,15 +22,25 @@ from sklearn.metrics import confusion_matrix
 
 import train
 from benchmarks.accuracy import Set, read_set
-from inference import DATA_DIR, MAJOR_GROUPS, MODEL_DIR, THRESHOLDS, JobClassifier, Ranking, hits, job_texts, wilson
+from inference import (
+    DATA_DIR,
+    MAJOR_GROUPS,
+    MODEL_DIR,
+    THRESHOLDS,
+    JobClassifier,
+    Ranking,
+    hits,
+    job_texts,
+    normalize,
+    wilson,
+)
 
-FOLDER = Path("benchmarks/pictures")
 BINS = 10  # of the reliability diagram, with as many jobs each
 TOP_K = 5
 SHOWN = 0.02  # share of a group's titles from which a confusion is written into its cell
 
 
-def reliability(results: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
+def reliability(results: dict[str, tuple[np.ndarray, np.ndarray]]) -> plt.Figure:
     """Share of right answers over confidence, for each set; prints the table."""
     print(
         "| | n | mean confidence | right | calibration error | "
@@ -56,10 +66,10 @@ def reliability(results: dict[str, tuple[np.ndarray, np.ndarray]]) -> None:
     axes.set(xlabel="confidence", ylabel="right answers", xlim=(0, 1), ylim=(0, 1), aspect="equal")
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
-    save(figure, "reliability")
+    return figure
 
 
-def accuracy_by_group(ranked: list[list[str]], accepted: list[set[str]], own: list[str]) -> None:
+def accuracy_by_group(ranked: list[list[str]], accepted: list[set[str]], own: list[str]) -> plt.Figure:
     """Top-1 and top-5 accuracy on validation titles of each major group."""
     right, groups = hits(ranked, accepted, 8), np.array([code[:2] for code in own])
     figure, axes = plt.subplots(figsize=(8, 6.5), layout="constrained")
@@ -77,10 +87,10 @@ def accuracy_by_group(ranked: list[list[str]], accepted: list[set[str]], own: li
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="lower left", ncols=2, fontsize=8, bbox_to_anchor=(0, 1))
-    save(figure, "accuracy_by_group")
+    return figure
 
 
-def confusion(first: list[str], own: list[str]) -> None:
+def confusion(first: list[str], own: list[str]) -> plt.Figure:
     """Which major groups the first answers to validation titles of each major group fall into."""
     groups = list(MAJOR_GROUPS)
     shares = confusion_matrix([code[:2] for code in own], [code[:2] for code in first], labels=groups, normalize="true")
@@ -93,13 +103,7 @@ def confusion(first: list[str], own: list[str]) -> None:
     axes.set_yticks(range(len(groups)), [f"{title}  {group}" for group, title in MAJOR_GROUPS.items()], fontsize=8)
     axes.set(xlabel="major group of the first answer", ylabel="major group of the title")
     figure.colorbar(image, label="share of the group's titles (numbers: per cent)", shrink=0.8)
-    save(figure, "confusion")
-
-
-def save(figure: plt.Figure, name: str) -> None:
-    FOLDER.mkdir(exist_ok=True)
-    figure.savefig(FOLDER / f"{name}.png", dpi=120)
-    plt.close(figure)
+    return figure
 
 
 def main() -> None:
@@ -107,6 +111,7 @@ def main() -> None:
     parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
     parser.add_argument("--model-dir", default=MODEL_DIR, help="folder that train.py saved")
     parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote")
+    parser.add_argument("--output-dir", type=Path, default="benchmarks/pictures", help="folder for the pictures")
     args = parser.parse_args()
 
     data = train.load_data(Path(args.data_dir))
@@ -118,7 +123,8 @@ def main() -> None:
         "validation titles", [s["anchor"] for s in samples], [""] * len(samples), [{s["code"]} for s in samples]
     )
     made_up = Set("validation postings", [p[0] for p in postings], [p[1] for p in postings], [{p[2]} for p in postings])
-    sets = [titles, made_up, *(read_set(path) for path in sorted(args.sets.glob("*.tsv")) if args.sets)]
+    paths = sorted(args.sets.glob("*.tsv")) if args.sets else []
+    sets = [texts for texts in (titles, made_up, *map(read_set, paths)) if texts.titles]
 
     def rank(texts: Set) -> Ranking:
         ranker = held_out if texts in (titles, made_up) else classifier
@@ -126,17 +132,21 @@ def main() -> None:
 
     rankings = {texts.name: rank(texts) for texts in sets}
     codes = {name: [[classifier.codes[row] for row in rows] for rows in r.rows] for name, r in rankings.items()}
-    reliability(
-        {
-            texts.name: (rankings[texts.name].confidences[:, 0], hits(codes[texts.name], texts.accepted, 8)[:, 0])
-            for texts in sets
-        }
-    )
+    believed = {
+        texts.name: (rankings[texts.name].confidences[:, 0], hits(codes[texts.name], texts.accepted, 8)[:, 0])
+        for texts in sets
+    }
     own = [sample["code"] for sample in samples]
     listed = train.listed_occupations(data["train"] + data["val"], {code: code for code in classifier.codes})
-    accepted = [listed[train.normalize(sample["anchor"])] for sample in samples]
-    accuracy_by_group(codes[titles.name], accepted, own)
-    confusion([ranked[0] for ranked in codes[titles.name]], own)
+    accepted = [listed[normalize(sample["anchor"])] for sample in samples]
+    pictures = {
+        "reliability": reliability(believed),
+        "accuracy_by_group": accuracy_by_group(codes[titles.name], accepted, own),
+        "confusion": confusion([ranked[0] for ranked in codes[titles.name]], own),
+    }
+    args.output_dir.mkdir(exist_ok=True)
+    for name, figure in pictures.items():
+        figure.savefig(args.output_dir / f"{name}.png", dpi=120)
 
 
 if __name__ == "__main__":

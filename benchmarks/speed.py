@@ -1,14 +1,16 @@
-"""How fast jobs are coded: every engine and two baselines, turn about in one run.
+"""How fast data are prepared, models trained and jobs coded, each beside its baseline in one run.
 
     python -m benchmarks.speed                 # 5 minutes on two laptop cores
     python -m benchmarks.speed --rounds 2      # a first look
     python -m benchmarks.speed --rounds 0 --rows 100000 1000000     # whole files
+    python -m benchmarks.speed --rounds 0 --pipeline                # data preparation and training: 8 minutes
 
 Each way of coding runs in a process of its own, and all take turns, so that a machine that is
 slower for a while slows all of them. Baselines are sentence-transformers as its examples use it
 (encode, one matrix product with the label texts), and a character TF-IDF over the known titles, for
 which processed_data/ is needed. The input is made on the spot: occupations' titles with what
-employers add to them, and postings of 200 words of the demo's sentences.
+employers add to them, and postings of 200 words of the demo's sentences. So are the workbooks: as
+many rows for an occupation as O*NET has, of the same words, for a third of the occupations.
 """
 
 import argparse
@@ -39,6 +41,7 @@ LATENCIES = 40  # calls a turn, one job each
 TITLES, POSTINGS = 1024, 48  # jobs in a batch
 WORDS = 200  # in a posting
 TOP_K = 5
+PREPARATIONS = 3  # rounds of data preparation
 MIB = 1024 if sys.platform == "linux" else 1024**2  # in what getrusage counts
 
 
@@ -166,11 +169,79 @@ def code_files(sizes: list[int], titles: list[str]) -> None:
             print(f"A file of {rows:,} rows, {len(titles):,} distinct titles: {seconds:.0f} s, {peak:,.0f} MiB.")
 
 
+def made_up_release(folder: Path, occupations: list[tuple[str, str]]) -> None:
+    """Write eight workbooks with rows like those of O*NET for some occupations, given as (code, title)."""
+    import pandas as pd  # in here: the processes whose memory is measured import this module too
+
+    from data_preparation import CODE, RATING_COLUMNS, TITLE
+    from train import noisy_title
+
+    rng = random.Random(SEED)
+    words = sorted({word.strip(",.:") for _, text, _ in DEMO for word in text.split()})
+
+    def phrase(n: int) -> str:
+        return " ".join(rng.choices(words, k=n))
+
+    def listed(columns: list[str], rows: int, *values: Callable[[str], str]) -> Any:
+        found = [(c, *(value(t) for value in values)) for c, t in occupations for _ in range(rows)]
+        return pd.DataFrame(found, columns=[CODE, *columns])
+
+    def ratings(elements: int) -> Any:
+        names = [phrase(2) for _ in range(elements)]
+        rows = [
+            (c, name, s, rng.uniform(1, 5), "N", "N") for c, _ in occupations for name in names for s in ("IM", "LV")
+        ]
+        return pd.DataFrame(rows, columns=list(RATING_COLUMNS))
+
+    example = ["Example", "Commodity Title"]
+    tables = {
+        "Occupation Data": listed([TITLE, "Description"], 1, lambda title: title, lambda _: phrase(30)),
+        "Alternate Titles": listed(["Alternate Title"], 56, lambda title: noisy_title(title, rng)),
+        "Task Statements": listed(["Task"], 18, lambda _: phrase(15)),
+        "Skills": ratings(35),
+        "Knowledge": ratings(33),
+        "Abilities": ratings(52),
+        "Technology Skills": listed([*example, "Hot Technology"], 32, *[lambda _: phrase(2)] * 2, lambda _: "Y"),
+        "Tools Used": listed(example, 41, *[lambda _: phrase(2)] * 2),
+    }
+    for name, table in tables.items():
+        table.to_excel(folder / f"{name}.xlsx", index=False)
+
+
+def pipeline() -> None:
+    """Measure data preparation and training on made-up workbooks; prints both."""
+    from benchmarks import training_speed
+
+    classifier = JobClassifier()
+    occupations = list(zip(classifier.codes, classifier.titles, strict=True))[::3]
+    with tempfile.TemporaryDirectory() as folder:
+        made_up_release(Path(folder), occupations)
+        prepare = [sys.executable, "data_preparation.py", "--onet-dir", folder, "--output-dir", f"{folder}/data"]
+        read = "import pandas, sys; [pandas.read_excel(path) for path in sys.argv[1:]]"
+        baseline = [sys.executable, "-c", read, *map(str, Path(folder).glob("*.xlsx"))]
+        seconds = {"data_preparation.py": [], "reading by pandas and openpyxl": []}
+        for _ in range(PREPARATIONS):
+            for way, command in zip(seconds, (prepare, baseline), strict=True):
+                start = time.perf_counter()
+                subprocess.run(command, check=True, capture_output=True)
+                seconds[way].append(time.perf_counter() - start)
+        manifest = json.loads(Path(folder, "data", "manifest.json").read_text())
+        samples = sum(sum(counts.values()) for counts in manifest["samples"].values())
+        print(f"Data preparation: {len(occupations)} occupations, {samples:,} samples, {PREPARATIONS} rounds")
+        for way, values in seconds.items():
+            print(f"{way:<32}{with_range(values, 1)} s")
+        print("\nTraining: ", end="")
+        training_speed.compare(f"{folder}/data")
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=6, help="turns of each way of coding")
     parser.add_argument("--rows", type=int, nargs="+", default=[], help="also code CSV files of so many rows")
+    parser.add_argument("--pipeline", action="store_true", help="also measure data preparation and training")
     args = parser.parse_args()
+    if args.pipeline:
+        pipeline()
     if args.rounds:
         compare(args.rounds)
     if args.rows:

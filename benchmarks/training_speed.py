@@ -1,6 +1,6 @@
 """Training pairs per second: the plain recipe against train.py's, turn about in one run.
 
-    python -m benchmarks.training_speed
+    python -m benchmarks.training_speed                    # as benchmarks.speed does on made-up data
 
 Plain is what sentence-transformers' examples do: random batches of 32 (anchor, label text) pairs,
 both padded to the longest of the batch, float32 (and the same in bf16). Needs processed_data/;
@@ -20,7 +20,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 
 import train
 
-ROUNDS = 7  # of which the first is thrown away
+ROUNDS = 7  # of which the first, slower one does not count
 SECONDS_PER_TURN = 6.0
 
 
@@ -34,8 +34,9 @@ def features_of(batch: dict[str, torch.Tensor]) -> tuple[list[dict[str, torch.Te
     return list(groups.values()), labels
 
 
-def main() -> None:
-    settings = train.Settings()
+def compare(data_dir: str) -> None:
+    """Measure the recipes on the data in a folder, and print them."""
+    settings = train.Settings(data_dir=data_dir)
     data = train.load_data(Path(settings.data_dir))
     label_map = data["label_map"]
     label_texts = [texts[settings.label_mode] for texts in data["corpus"].values()]
@@ -96,4 +97,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    compare(train.Settings().data_dir)
