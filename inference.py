@@ -1338,6 +1338,8 @@ def main(argv: list[str] | None = None) -> int:
         else:
             ranked = classifier.predict(args.title, args.description, args.top_k, args.explain, args.min_confidence)
             print(json.dumps(ranked, indent=2, ensure_ascii=False)) if args.json else print_ranking(ranked)
+            if args.explain and None in classifier.known["title"].texts:
+                print("known titles and tasks are named once python data_preparation.py has run", file=sys.stderr)
     except KeyboardInterrupt:
         print("\nstopped" + (": the same command goes on where it was" if args.input else ""), file=sys.stderr)
         return 130

@@ -39,7 +39,8 @@ class Coder:
         for name, values in inference.new_columns(
             self.classifier, titles, descriptions, self.top_k, answers=self.answers
         ).items():
-            table = table.append_column(name, pa.array(values, pa.float64() if "score" in name else pa.string()))
+            kind = pa.float64() if name.startswith(inference.NUMBERS) else pa.string()
+            table = table.append_column(name, pa.array(values, kind))
         return table
 
 

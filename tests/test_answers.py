@@ -271,6 +271,12 @@ def test_script_takes_own_titles(tmp_path):
     assert "39-9032.00  Recreation Workers" in result.stdout
 
 
+def test_script_says_what_evidence_needs(tmp_path):
+    result = run("Barista", "--explain", "--data-dir", tmp_path)
+    assert "label: Baristas\n" in result.stdout
+    assert result.stderr == "known titles and tasks are named once python data_preparation.py has run\n"
+
+
 def test_script_says_what_is_to_be_reviewed():
     assert (
         "To be reviewed: sure enough is 29-1141 Registered Nurses (9"
