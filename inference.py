@@ -1250,15 +1250,16 @@ def print_ranking(ranked: list[dict], accepted: set[str] = frozenset()) -> None:
             print("not even the major group is sure enough")
 
 
-def print_counts(counts: dict[str, int], output: str) -> None:
+def summary(counts: dict[str, int]) -> str:
+    """What became of the rows of a file, by the counts of `code_file`: how many were coded, and why others were not."""
     problems = Counter(counts)
     sure, review = problems.pop("coded"), problems.pop("review", 0)
     marked = f", {review:,} of them marked for review" if review else ""
-    print(f"{sure + review:,} of {sum(counts.values()):,} rows coded{marked}, written to {output}")
-    for problem, count in problems.most_common(5):
-        print(f"{count:>9,} not coded: {problem}")
+    lines = [f"{sure + review:,} of {sum(counts.values()):,} rows coded{marked}"]
+    lines += [f"{count:>9,} not coded: {problem}" for problem, count in problems.most_common(5)]
     if len(problems) > 5:
-        print(f"          and others: see column {PROBLEM}")
+        lines.append(f"          and others: see column {PROBLEM}")
+    return "\n".join(lines)
 
 
 def print_evaluation(result: dict[str, Any]) -> None:
@@ -1329,7 +1330,7 @@ def main(argv: list[str] | None = None) -> int:
         columns = args.title_column, args.description_column
         if args.input:
             counts = code_file(classifier, args.input, args.output, *columns, args.top_k, args.min_confidence)
-            print_counts(counts, args.output)
+            print(summary(counts), f"written to {args.output}", sep="\n")
         elif args.evaluate:
             result = evaluate(classifier, args.evaluate, *columns, args.code_column)
             print(json.dumps(result, indent=2)) if args.json else print_evaluation(result)

@@ -1,0 +1,221 @@
+"""The page of examples/web_demo.py in a headless browser, with the model that the project ships."""
+
+import csv
+import os
+import shutil
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import PROJECT
+
+pytest.importorskip("gradio", reason="the page needs Gradio: pip install gradio")
+pytest.importorskip("selenium", reason="the page is tested with Selenium: pip install selenium")
+
+from selenium import webdriver  # noqa: E402
+from selenium.common.exceptions import StaleElementReferenceException  # noqa: E402
+from selenium.webdriver.common.by import By  # noqa: E402
+from selenium.webdriver.common.keys import Keys  # noqa: E402
+from selenium.webdriver.support.ui import WebDriverWait  # noqa: E402
+
+CHROMIUM = shutil.which("chromium")
+CHROMEDRIVER = shutil.which("chromedriver")
+PATIENCE = 120  # seconds; a page on a busy machine takes a few
+EVIL = "<img src=x onerror=alert(1)> ${alert(2)} {{alert}} **bold**"  # shown as it stands, or run
+
+pytestmark = pytest.mark.skipif(
+    not (CHROMIUM and CHROMEDRIVER), reason="needs chromium and chromedriver: apt install chromium chromium-driver"
+)
+
+
+@pytest.fixture(scope="module")
+def port():
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return free.getsockname()[1]
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory) -> Path:
+    """What the server prints on standard error."""
+    return tmp_path_factory.mktemp("web_demo") / "stderr.txt"
+
+
+@pytest.fixture(scope="module")
+def server(port, log):
+    """Address of the page, started as a user does."""
+    (log.parent / "own.tsv").write_text(f"title\tcode\n{EVIL}\t29-1141.03\n")
+    command = [
+        sys.executable, "examples/web_demo.py", "--port", str(port),
+        "--data-dir", str(log.parent), "--own-titles", str(log.parent / "own.tsv"),
+    ]  # fmt: skip
+    environment = os.environ | {"TMPDIR": str(log.parent), "PYTHONUNBUFFERED": "1"}
+    with (
+        open(log, "w") as errors,
+        subprocess.Popen(
+            command, cwd=PROJECT, env=environment, stdout=subprocess.PIPE, stderr=errors, text=True
+        ) as process,
+    ):
+        try:
+            assert any("Running on" in line for line in process.stdout), log.read_text()
+            yield f"http://127.0.0.1:{port}/"
+        finally:
+            process.kill()
+
+
+@pytest.fixture(scope="module")
+def downloads(tmp_path_factory) -> Path:
+    return tmp_path_factory.mktemp("downloads")
+
+
+@pytest.fixture(scope="module")
+def browser(downloads, tmp_path_factory):
+    options = webdriver.ChromeOptions()
+    options.binary_location = CHROMIUM
+    for argument in (
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+        "--disable-background-networking", "--disable-component-update",
+        f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
+    ):  # fmt: skip
+        options.add_argument(argument)
+    options.add_experimental_option("prefs", {"download.default_directory": str(downloads)})
+    with webdriver.Chrome(options, webdriver.ChromeService(CHROMEDRIVER)) as driver:
+        yield driver
+
+
+class Page:
+    """The page as its user sees it."""
+
+    def __init__(self, browser: webdriver.Chrome, address: str) -> None:
+        self.browser = browser
+        browser.get(address)
+        self.find("//button[normalize-space()='Code this job']")
+
+    def find(self, xpath: str):
+        """The first element of this path that can be seen, waited for."""
+
+        def seen(browser):
+            return [element for element in browser.find_elements(By.XPATH, xpath) if element.is_displayed()]
+
+        return WebDriverWait(self.browser, PATIENCE, ignored_exceptions=[StaleElementReferenceException]).until(
+            seen, f"nothing to be seen of {xpath}"
+        )[0]
+
+    def press(self, name: str) -> None:
+        self.find(f"//button[normalize-space()='{name}']").click()
+
+    def type(self, label: str, text: str) -> None:
+        field = self.find(
+            f"//label[span[normalize-space()='{label}']]//textarea | //input[contains(@aria-label, '{label}')]"
+        )
+        field.send_keys(Keys.CONTROL, "a", Keys.NULL, text)
+
+    def upload(self, path: Path) -> None:
+        self.press("A table")
+        self.browser.find_element(By.CSS_SELECTOR, "input[type=file]").send_keys(str(path))
+        self.find(f"//*[@aria-label='{path.name}']")
+
+    def error(self) -> str:
+        return self.find("//*[@data-testid='toast-text']").text
+
+    def result(self) -> list[str]:
+        """Lines of the result, once there is one."""
+        field = self.find("//label[span[normalize-space()='Result']]//textarea")
+        return WebDriverWait(self.browser, PATIENCE).until(lambda _: field.get_property("value")).split("\n")
+
+
+@pytest.fixture
+def page(browser, server):
+    return Page(browser, server)
+
+
+def table(path: Path, rows: list[list[str]]) -> Path:
+    with open(path, "w", newline="") as file:
+        csv.writer(file).writerows(rows)
+    return path
+
+
+# ------------------------------------------------------------------------------ one job
+
+
+def test_job_is_answered_with_levels_and_evidence(page):
+    page.type("Job title", "ICU Nurse")
+    page.type("Job description (optional)", "Care for critically ill patients.\nMonitor ventilators.")
+    page.press("Code this job")
+    assert page.find("//tr[td='29-1141.03']").text.startswith("1 29-1141.03 Critical Care Nurses")
+    assert page.find("//tr[td='Major group, 2 digits']").text.endswith("Healthcare Practitioners and Technical")
+    assert page.find("//details[@open]//tr[td='label']").text.startswith("label Critical Care Nurses")
+
+
+def test_as_many_answers_as_asked_for(page):
+    page.type("Job title", "ICU Nurse")
+    page.type("Number of answers (top-k)", "2")
+    page.press("Code this job")
+    page.find("//tr[td='29-1141.03']")
+    assert len(page.browser.find_elements(By.TAG_NAME, "details")) == 2
+
+
+def test_blank_title_is_told_without_a_traceback(page, log):
+    page.type("Job title", " ")
+    page.press("Code this job")
+    assert page.error() == "the job title is empty"
+    assert "Traceback" not in page.browser.page_source + log.read_text()
+
+
+def test_texts_are_shown_as_they_are(page):
+    page.type("Job title", EVIL)
+    page.press("Code this job")
+    assert EVIL in page.find("//details[@open]//tr[td='title']").text
+    assert not page.browser.find_elements(By.CSS_SELECTOR, "details img")
+
+
+# ------------------------------------------------------------------------------ a table
+
+
+def test_table_is_coded_and_downloaded(page, tmp_path, downloads):
+    page.upload(table(tmp_path / "jobs.csv", [["id", "job"], ["7", "ICU Nurse"], ["8", ""], ["9", EVIL]]))
+    page.type("Title column", "job")
+    page.type("Answers per row (top-k)", "1")
+    page.type("Least confidence (0: off)", "0.5")
+    page.press("Code this table")
+    assert page.result() == ["2 of 3 rows coded", "        1 not coded: the job title is empty"]
+    assert page.find("//*[starts-with(text(), '<img')]").text == EVIL
+
+    page.press("Download jobs-coded.csv")
+    WebDriverWait(page.browser, PATIENCE).until(lambda _: (downloads / "jobs-coded.csv").exists())
+    with open(downloads / "jobs-coded.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["id"], row["job"], row["soc_code_1"]) for row in rows] == [
+        ("7", "ICU Nurse", "29-1141.03"), ("8", "", ""), ("9", EVIL, "29-1141.03"),
+    ]  # fmt: skip
+    assert {"soc_confidence_1", "soc_review", "soc_problem"} <= rows[0].keys()
+    assert "soc_code_2" not in rows[0]
+
+
+def test_table_without_the_column_is_named_with_the_reason(page, tmp_path):
+    page.upload(table(tmp_path / "jobs.csv", [["<b>job</b>"], ["ICU Nurse"]]))
+    page.press("Code this table")
+    assert page.error() == "jobs.csv has no column 'title', but '<b>job</b>'"
+
+
+def test_table_has_to_be_chosen(page):
+    page.press("A table")
+    page.press("Code this table")
+    assert page.error() == "choose a file first"
+
+
+# ------------------------------------------------------------------------------ network
+
+
+def test_server_listens_on_loopback_only(server, port):
+    socket.create_connection(("127.0.0.1", port)).close()
+    with pytest.raises(OSError):  # on Linux, a server on all interfaces would answer here
+        socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def test_page_loads_nothing_from_elsewhere(page):
+    loaded = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    assert loaded
+    assert all(address.startswith(page.browser.current_url) for address in loaded)
