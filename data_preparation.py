@@ -77,6 +77,12 @@ DOWNLOAD_PAGE = "https://www.onetcenter.org/database.html"
 MAX_DOWNLOAD_BYTES = 500_000_000  # a release is about 60 MB; anything near this is not one
 
 CODE, TITLE = "O*NET-SOC Code", "Title"
+CODE_FORM = r"\d\d-\d{4}\.\d\d"
+HEADER_ROWS = 20  # in which a header is looked for; notes above it take fewer
+MAY_BE_EMPTY = ("suppress", "not_relevant")
+IMPORTANCE = "IM"  # scale
+# An occupation that only one taxonomy has: Software Developers, and their forerunners for applications
+TAXONOMIES = {"15-1252.00": "O*NET-SOC 2019", "15-1132.00": "O*NET-SOC 2010"}
 RATING_COLUMNS = {
     CODE: "code", "Element Name": "element", "Scale ID": "scale", "Data Value": "value",
     "Recommend Suppress": "suppress", "Not Relevant": "not_relevant",
@@ -193,15 +199,17 @@ def find_workbooks(onet_dir: Path) -> dict[str, Layout]:
     """Choose each table's layout by the workbooks present.
 
     Raises:
-        InputError: names every missing workbook. Tools Used is not missed from a release in
+        InputError: names every missing workbook, or those of two releases. Tools Used is not missed from a release in
             the new layout, which no longer has it.
     """
     found, missing = {}, []
     for table, layouts in TABLES.items():
-        for layout in layouts:
-            if all((onet_dir / workbook).is_file() for workbook in layout.workbooks):
-                found[table] = layout
-                break
+        present = [layout for layout in layouts if all((onet_dir / name).is_file() for name in layout.workbooks)]
+        if len(present) > 1:
+            names = " and ".join(" + ".join(layout.workbooks) for layout in present)
+            raise InputError(f"{onet_dir.resolve()} holds {names}, which are of different releases: move one away")
+        if present:
+            found[table] = present[0]
         else:
             missing.append((table, " or ".join(" + ".join(layout.workbooks) for layout in layouts)))
     if "titles" in found and found["titles"] != TABLES["titles"][0]:
@@ -214,31 +222,89 @@ def find_workbooks(onet_dir: Path) -> dict[str, Layout]:
     return found
 
 
-def read_table(onet_dir: Path, layout: Layout) -> pd.DataFrame:
-    """Read one table's columns under our names, text stripped, rows without a code dropped."""
+def read_workbook(path: Path, columns: dict[str, str]) -> pd.DataFrame:
+    """Read columns of a workbook under our names, from whichever sheet and row their header stands in.
+
+    Returns:
+        The rows that are not empty, text stripped; indexed by where they stand: "Skills.xlsx, sheet 'Skills', row 2".
+
+    Raises:
+        InputError: names what is wrong with the file, a column or a row.
+    """
     # calamine reads the release five times faster than openpyxl.
     engine = "calamine" if importlib.util.find_spec("python_calamine") else "openpyxl"
-    frames = []
-    for workbook in layout.workbooks:
-        try:
-            frame = pd.read_excel(
-                onet_dir / workbook,
-                engine=engine,
-                usecols=lambda column: column in layout.columns,
-                dtype={column: str for column in layout.columns if column != "Data Value"},
-                keep_default_na=False,  # "None" and "NA" are text here
-                na_values=[""],
-            )
-        except Exception as error:  # each engine has its own errors for a damaged file
-            raise InputError(f"{workbook}: cannot be read as an Excel workbook ({error})") from error
-        absent = [column for column in layout.columns if column not in frame]
-        if absent:
-            raise InputError(f"{workbook}: column {', '.join(map(repr, absent))} is missing from its first sheet")
-        frames.append(frame.rename(columns=layout.columns))
-    table = pd.concat(frames, ignore_index=True)
-    for column in table.columns.drop("value", errors="ignore"):
-        table[column] = table[column].str.strip()
-    return table.dropna(subset="code")
+    try:
+        sheets = pd.read_excel(
+            path,
+            engine=engine,
+            sheet_name=None,
+            header=None,
+            dtype=str,
+            keep_default_na=False,  # "None" and "NA" are text here
+            na_values=[""],
+        )
+    except PermissionError as error:
+        raise InputError(f"{path}: cannot be opened ({error.strerror}): close it where it is open") from error
+    except Exception as error:  # each engine has its own errors for a damaged file
+        raise InputError(
+            f"{path}: not an Excel workbook, or not a whole one ({error}): get it again at {DOWNLOAD_PAGE}"
+        ) from error
+    headers = [
+        (sheet, row, [str(cell).strip() for cell in cells.loc[row]])
+        for sheet, cells in sheets.items()
+        for row in cells.index[:HEADER_ROWS]
+    ]
+    if not headers:
+        raise InputError(f"{path.name}: its sheets are empty")
+    sheet, row, header = max(headers, key=lambda candidate: len(columns.keys() & set(candidate[2])))
+    for column in columns:
+        if header.count(column) != 1:
+            what = "several columns" if column in header else "no column"
+            raise InputError(f"{path.name}, sheet {sheet!r}, row {row + 1}: {what} {column!r} in its header")
+
+    table = sheets[sheet].loc[row + 1 :, [header.index(column) for column in columns]]
+    table.columns = list(columns.values())
+    table = table.apply(lambda cells: cells.str.strip()).replace("", np.nan).dropna(how="all")
+    table.index = [f"{path.name}, sheet {sheet!r}, row {row + 1}" for row in table.index]
+    if table.empty:
+        raise InputError(f"{path.name}, sheet {sheet!r}: no rows below its header")
+    for column, name in columns.items():
+        cells = table[name]
+        if name not in MAY_BE_EMPTY:
+            refuse(cells[cells.isna()], f"column {column!r} is empty")
+        if name == "code":
+            refuse(cells[~cells.str.fullmatch(CODE_FORM)], "{!r} is no O*NET-SOC code, such as 15-1252.00")
+        if name == "value":
+            table[name] = pd.to_numeric(cells, errors="coerce")
+            refuse(cells[table[name].isna()], f"{{!r}} in column {column!r} is no number")
+    return table
+
+
+def refuse(cells: pd.Series, problem: str) -> None:
+    """Raise an InputError if there are cells, naming where the first stands; {!r} in the problem becomes its text."""
+    if len(cells):
+        more = f" (and {len(cells) - 1:,} more)" if len(cells) > 1 else ""
+        raise InputError(f"{cells.index[0]}{more}: {problem.format(cells.iloc[0])}")
+
+
+def read_tables(onet_dir: Path, layouts: dict[str, Layout]) -> dict[str, pd.DataFrame]:
+    """Read all tables, the occupations first, whose codes those of the others must be among.
+
+    Raises:
+        InputError: as from read_workbook; or the workbooks do not belong together.
+    """
+    tables = {}
+    for name, layout in tqdm(layouts.items(), desc="reading", unit="table"):
+        table = pd.concat([read_workbook(onet_dir / workbook, layout.columns) for workbook in layout.workbooks])
+        if not tables:
+            refuse(table.code[table.code.duplicated()], "the code {!r} stands in an earlier row already")
+        else:
+            unknown = table.code[~table.code.isin(tables["occupations"].code)]
+            refuse(unknown, "Occupation Data.xlsx does not list the code {!r}; are the workbooks of one release?")
+        if "scale" in table and not (table.scale == IMPORTANCE).any():
+            raise InputError(f"{' and '.join(layout.workbooks)}: no row of the scale {IMPORTANCE} (importance)")
+        tables[name] = table.reset_index(drop=True)
+    return tables
 
 
 def read_release(onet_dir: Path) -> str:
@@ -294,7 +360,7 @@ def element_groups(ratings: pd.DataFrame, prefix: str, generic: list[str], group
     its mean over all occupations. Selections come in order of distinctiveness.
     """
     irrelevant = ratings.loc[ratings.not_relevant == "Y", ["code", "element"]]
-    rows = ratings[(ratings.scale == "IM") & (ratings.suppress != "Y") & ~ratings.element.isin(generic)]
+    rows = ratings[(ratings.scale == IMPORTANCE) & (ratings.suppress != "Y") & ~ratings.element.isin(generic)]
     rows = rows[~pd.MultiIndex.from_frame(rows[["code", "element"]]).isin(pd.MultiIndex.from_frame(irrelevant))]
     by_element = rows.groupby("element").value
     rows = rows.assign(z=(rows.value - by_element.transform("mean")) / by_element.transform("std"))
@@ -466,21 +532,12 @@ def main(argv: list[str] | None = None) -> int:
         layouts = find_workbooks(args.onet_dir)
         release = read_release(args.onet_dir)
         print(f"O*NET release {release}, workbooks in {args.onet_dir}")
-        tables, inputs = {}, {}
-        for table, layout in tqdm(layouts.items(), desc="reading", unit="table"):
-            tables[table] = read_table(args.onet_dir, layout)
-            inputs |= {workbook: sha256(args.onet_dir / workbook) for workbook in layout.workbooks}
+        tables = read_tables(args.onet_dir, layouts)
         if "tools" not in tables:
             print("Tools Used.xlsx is absent, as in every release from 30.3 on: no tool samples")
-
-        for table, rows in tables.items():
-            unknown = sorted(set(rows.code) - set(tables["occupations"].code))
-            if unknown:
-                workbooks = " or ".join(layouts[table].workbooks)
-                raise InputError(
-                    f"{workbooks}: {len(unknown)} codes that Occupation Data.xlsx does not list "
-                    f"({', '.join(unknown[:5])}); are the workbooks of one release?"
-                )
+        codes = set(tables["occupations"].code)
+        taxonomy = next((name for code, name in TAXONOMIES.items() if code in codes), "unknown")
+        print(f"{len(codes):,} occupations, taxonomy {taxonomy}")
 
         tables["tasks"] = tables["tasks"][tables["tasks"].text.str.len() > TASK_MIN_CHARS]
         corpus = build_corpus(tables)
@@ -488,10 +545,11 @@ def main(argv: list[str] | None = None) -> int:
         manifest = {
             "script_version": SCRIPT_VERSION,
             "release": release,
+            "taxonomy": taxonomy,
             "seed": args.seed,
             "occupations": len(corpus),
             "samples": print_counts(train, val),
-            "inputs": inputs,
+            "inputs": {w: sha256(args.onet_dir / w) for layout in layouts.values() for w in layout.workbooks},
         }
         label_map = {code: i for i, code in enumerate(corpus)}
         contents = {"train.json": train, "val.json": val, "corpus.json": corpus, "label_map.json": label_map}

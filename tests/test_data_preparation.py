@@ -232,29 +232,6 @@ def test_missing_workbooks_are_all_named(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
-def test_missing_column_is_named_with_its_workbook(tmp_path, capsys):
-    tables = onet_tables()
-    tables["Task Statements"] = tables["Task Statements"].rename(columns={"Task": "Duty"})
-    assert prepare(write_workbooks(tables, tmp_path / "onet"), tmp_path / "out") == 2
-    assert "Task Statements.xlsx: column 'Task' is missing" in capsys.readouterr().err
-
-
-def test_damaged_workbook_is_named(tmp_path, capsys):
-    folder = write_workbooks(onet_tables(), tmp_path / "onet")
-    whole = (folder / "Abilities.xlsx").read_bytes()
-    (folder / "Abilities.xlsx").write_bytes(whole[: len(whole) // 2])
-    assert prepare(folder, tmp_path / "out") == 2
-    assert "Abilities.xlsx: cannot be read" in capsys.readouterr().err
-
-
-def test_codes_of_another_taxonomy_are_named(tmp_path, capsys):
-    tables = onet_tables()
-    tables["Tools Used"].loc[0, CODE] = "99-9999.00"
-    assert prepare(write_workbooks(tables, tmp_path / "onet"), tmp_path / "out") == 2
-    error = capsys.readouterr().err
-    assert "Tools Used.xlsx" in error and "99-9999.00" in error
-
-
 def test_a_failed_run_leaves_the_earlier_output_alone(onet_dir, tmp_path, monkeypatch):
     assert prepare(onet_dir, tmp_path) == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
