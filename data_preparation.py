@@ -15,7 +15,6 @@ Source: O*NET Database by the U.S. Department of Labor, Employment and Training 
 """
 
 import argparse
-import hashlib
 import http.client
 import importlib.util
 import json
@@ -30,12 +29,13 @@ from collections import Counter, defaultdict
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
+from urllib.parse import urlsplit
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from inference import normalize
+from inference import in_one_line, normalize, sha256
 
 # ------------------------------------------------------------------------------ settings
 
@@ -74,7 +74,7 @@ GENERIC_ABILITIES = [
 DEFAULT_RELEASE = "30.1"
 DOWNLOAD_URL = "https://www.onetcenter.org/dl_files/database/db_{release}_excel.zip"
 DOWNLOAD_PAGE = "https://www.onetcenter.org/database.html"
-MAX_DOWNLOAD_BYTES = 500_000_000  # a release is about 60 MB; anything near this is not one
+MAX_BYTES = 500_000_000  # of a release, packed or unpacked: it is about 60 MB, and anything near this is not one
 
 CODE, TITLE = "O*NET-SOC Code", "Title"
 CODE_FORM = r"\d\d-\d{4}\.\d\d"
@@ -137,6 +137,15 @@ class InputError(Exception):
 # ------------------------------------------------------------------------------ download
 
 
+class RedirectsWithinHost(urllib.request.HTTPRedirectHandler):
+    """Follows no redirect to another host, nor to plain HTTP."""
+
+    def redirect_request(self, request, response, code, message, headers, url):
+        if urlsplit(url)[:2] != urlsplit(request.full_url)[:2]:
+            raise InputError(f"{request.full_url}: leads to {url}, which is not O*NET's; see {DOWNLOAD_PAGE}")
+        return super().redirect_request(request, response, code, message, headers, url)
+
+
 def download(release: str, onet_dir: Path) -> None:
     """Fetch a release's zip from the O*NET Resource Center and unpack the workbooks we read.
 
@@ -153,14 +162,14 @@ def download(release: str, onet_dir: Path) -> None:
     onet_dir.mkdir(parents=True, exist_ok=True)
     partial = onet_dir / f".onet_{release}.zip.part"
     try:
-        with urllib.request.urlopen(url, timeout=60) as response:
+        with urllib.request.build_opener(RedirectsWithinHost).open(url, timeout=60) as response:
             expected = int(response.headers.get("Content-Length") or 0)
             bar = tqdm(total=expected or None, unit="B", unit_scale=True, desc=f"O*NET {release}")
             with open(partial, "wb") as file, bar:
                 while chunk := response.read(1 << 18):
                     bar.update(file.write(chunk))
-                    if bar.n > MAX_DOWNLOAD_BYTES:
-                        raise InputError(f"{url}: over {MAX_DOWNLOAD_BYTES:,} bytes, no O*NET release is that large")
+                    if bar.n > MAX_BYTES:
+                        raise InputError(f"{url}: over {MAX_BYTES:,} bytes, no O*NET release is that large")
         if partial.stat().st_size < expected:
             raise InputError(f"{url}: the connection broke off after {partial.stat().st_size:,} of {expected:,} bytes")
         with zipfile.ZipFile(partial) as archive:
@@ -174,6 +183,8 @@ def download(release: str, onet_dir: Path) -> None:
                     f"{onet_dir.resolve()} holds {', '.join(strangers)}, which release {release} does not have: "
                     "move them away or give another --onet-dir"
                 )
+            if sum(entry.file_size for entry in archive.infolist()) > MAX_BYTES:
+                raise InputError(f"{url}: over {MAX_BYTES:,} bytes unpacked, no O*NET release is that large")
             if archive.testzip() is not None:
                 raise InputError(f"{url}: the zip is damaged, please try again")
             for name in sorted(WANTED_FILES & entries.keys()):
@@ -468,11 +479,6 @@ def split(samples: list[dict[str, str]], seed: int) -> tuple[list[dict], list[di
 # ------------------------------------------------------------------------------ output
 
 
-def sha256(path: Path) -> str:
-    with open(path, "rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
 def write_outputs(output_dir: Path, contents: dict[str, list | dict], manifest: dict) -> None:
     """Write all files beside their final names, then move them into place, the manifest last.
 
@@ -555,7 +561,7 @@ def main(argv: list[str] | None = None) -> int:
         contents = {"train.json": train, "val.json": val, "corpus.json": corpus, "label_map.json": label_map}
         write_outputs(args.output_dir, contents, manifest)
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_one_line(error, args.output_dir)}", file=sys.stderr)
         return 2
     print(f"\n{len(corpus):,} occupations; written to {args.output_dir}/")
     return 0

@@ -32,6 +32,7 @@ import sys
 import time
 from collections import Counter, defaultdict
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from pathlib import Path
 from textwrap import shorten
@@ -40,7 +41,7 @@ from typing import Any, NamedTuple, TextIO
 import numpy as np
 import onnxruntime
 from onnx import TensorProto, helper, numpy_helper
-from safetensors import safe_open
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 from tokenizers import Tokenizer
 from tqdm import tqdm
@@ -50,6 +51,7 @@ from tqdm import tqdm
 MODEL_DIR = "output/job_classifier"
 DATA_DIR = "processed_data"
 MANIFEST_FILE = "manifest.json"  # in the model folder, written by train.py
+TOKENIZER_FILE = "tokenizer.json"  # likewise
 INDEX_VERSION = "2"  # raise it when the index holds other things
 THREADS = 0  # of onnxruntime; 0: as many as there are cores
 ENCODE_TOKENS = 1024  # encoded at a time; what a layer makes of more does not stay in the cache
@@ -149,7 +151,7 @@ class OnnxEncoder:
     """The trained encoder as train.py exports it, run by onnxruntime: needs neither torch nor sentence-transformers."""
 
     def __init__(self, weights: Path, max_seq_length: int) -> None:
-        self.tokenizer = Tokenizer.from_file(str(weights.with_name("tokenizer.json")))
+        self.tokenizer = Tokenizer.from_file(str(weights.with_name(TOKENIZER_FILE)))
         self.tokenizer.enable_truncation(max_seq_length)
         self.tokenizer.no_padding()
         self.session = session_of(weights)
@@ -308,7 +310,8 @@ class JobClassifier:
         Raises:
             FileNotFoundError: no trained model in model_dir, or no index and no data either; no such file.
             ValueError: the model was trained with another label_mode, the data are of an earlier version,
-                backend or max_seq_length is none there is, or an own title is blank or its code unknown.
+                a file is damaged or does not belong to the model, backend or max_seq_length is none there
+                is, or an own title is blank or its code unknown.
             ImportError: backend torch is asked for, but only requirements-inference.txt is installed.
         """
         self.model_dir, self.data_dir, self.label_mode = Path(model_dir), Path(data_dir), label_mode
@@ -323,7 +326,7 @@ class JobClassifier:
                 raise FileNotFoundError(
                     f"no trained model in {self.model_dir} ({path.name} is missing): {how_to_get(path)}"
                 )
-        manifest = json.loads((self.model_dir / MANIFEST_FILE).read_text(encoding="utf-8"))
+        manifest = read_json(self.model_dir / MANIFEST_FILE)
         trained_mode = manifest["settings"]["label_mode"]
         if label_mode != trained_mode:
             raise ValueError(f"label_mode is {label_mode!r}, but {self.model_dir} was trained with {trained_mode!r}")
@@ -332,7 +335,15 @@ class JobClassifier:
         if not 3 <= self.max_seq_length <= trained_length:  # the first and the last token only frame the text
             raise ValueError(f"max_seq_length is {max_seq_length}, but must be from 3 to {trained_length}, as trained")
         self.calibration = manifest.get("calibration", UNCALIBRATED)
-        self.encoder = (TorchEncoder if backend == "torch" else OnnxEncoder)(weights, self.max_seq_length)
+        tokenizer = self.model_dir / TOKENIZER_FILE
+        if manifest.get("tokenizer_sha256", digest := sha256(tokenizer)) != digest:
+            raise ValueError(f"{tokenizer} is not the one that the model was trained with: {how_to_get(weights)}")
+        try:
+            self.encoder = (TorchEncoder if backend == "torch" else OnnxEncoder)(weights, self.max_seq_length)
+        except (ImportError, OSError):
+            raise
+        except Exception as error:  # each library has its own errors for a damaged file
+            raise ValueError(f"{weights} is damaged ({error}): {how_to_get(weights)}") from error
         self.codes: list[str] = []
         self.titles: list[str] = []
         self.label_embeddings = np.empty((0, 0), dtype=np.float32)  # (occupations, dimensions), unit rows
@@ -356,11 +367,11 @@ class JobClassifier:
             FileNotFoundError: there is neither a fitting index nor a corpus to build one from.
         """
         weights, index_file = BACKENDS[self.backend]
-        with open(self.model_dir / weights, "rb") as file:
-            model = hashlib.file_digest(file, "sha256").hexdigest()
-        made_from = {"version": INDEX_VERSION, "label_mode": self.label_mode, "model": model}
+        made_from = {
+            "version": INDEX_VERSION, "label_mode": self.label_mode, "model": sha256(self.model_dir / weights)
+        }  # fmt: skip
         corpus_path = self.data_dir / "corpus.json"
-        corpus = json.loads(corpus_path.read_text(encoding="utf-8")) if corpus_path.is_file() else None
+        corpus = read_json(corpus_path) if corpus_path.is_file() else None
         if corpus is not None:
             if any("tasks" not in texts for texts in corpus.values()):
                 raise ValueError(f"{corpus_path} is of an earlier version: run python data_preparation.py again")
@@ -370,12 +381,11 @@ class JobClassifier:
 
         shipped, cached = self.model_dir / index_file, self.data_dir / index_file
         for path in (shipped, cached):
-            if path.is_file():
-                with safe_open(path, framework="numpy") as index:
-                    metadata = index.metadata()
-                    if made_from.items() <= metadata.items():
-                        self._set_index(metadata, {name: index.get_tensor(name) for name in index.keys()}, corpus)
-                        return
+            with suppress(FileNotFoundError, SafetensorError), safe_open(path, framework="numpy") as index:
+                metadata = index.metadata()
+                if made_from.items() <= metadata.items():
+                    self._set_index(metadata, {name: index.get_tensor(name) for name in index.keys()}, corpus)
+                    return
         if corpus is None:
             raise FileNotFoundError(
                 f"no {index_file} in {self.model_dir} fits its model, and {corpus_path} is missing: "
@@ -397,8 +407,13 @@ class JobClassifier:
         metadata = made_from | {"codes": json.dumps(list(corpus)), "titles": json.dumps(titles)}
         path = cached if shipped.is_file() else shipped
         staged = path.with_name(f".{path.name}.{os.getpid()}")  # several processes may do this at once
-        save_file(tensors, staged, metadata=metadata)
-        os.replace(staged, path)
+        try:
+            save_file(tensors, staged, metadata=metadata)
+            os.replace(staged, path)
+        except SafetensorError as error:  # it hides the system's own
+            raise OSError(f"{path} cannot be written: {error}") from error
+        finally:
+            staged.unlink(missing_ok=True)
         self._set_index(metadata, tensors, corpus)
 
     def _set_index(self, metadata: dict[str, str], tensors: dict[str, np.ndarray], corpus: dict | None) -> None:
@@ -483,7 +498,7 @@ class JobClassifier:
         scores = (labels + by_titles[:jobs] + by_whole) / 3
         by_tasks = self.known["task"].soft_maximum(whole[described], scores[described])
         scores[described] = (3 * scores[described] + by_tasks) / 4
-        return scores
+        return scores.clip(-1, 1)  # rounding may exceed a cosine's bounds
 
     def predict(
         self,
@@ -680,6 +695,24 @@ def how_to_get(weights: Path) -> str:
     return "run python train.py"
 
 
+def sha256(path: Path) -> str:
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def read_json(path: Path) -> Any:
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is damaged ({error})") from None
+
+
+def in_one_line(error: Exception, output: str | Path) -> str:
+    """What an error says; of a write that failed, as on a full disk, the system does not say where it was to go."""
+    nameless = isinstance(error, OSError) and error.errno is not None and error.filename is None
+    return " ".join(f"{error}{f', writing {output}' if nameless else ''}".split())
+
+
 def normalize(text: str) -> str:
     """The form in which two texts count as the same: letter case and spacing aside."""
     return " ".join(text.casefold().split())
@@ -697,7 +730,7 @@ def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
         except UnicodeEncodeError:
             raise ValueError(f"the job {name} has broken characters: it is not in UTF-8") from None
     title, description = title.strip(), description.strip()
-    if not title:
+    if not any(letter.isprintable() and not letter.isspace() for letter in title):  # others the encoder does not read
         raise ValueError("the job title is empty")
     return f"{title}. {description}" if description else title, title
 
@@ -710,12 +743,26 @@ ADDED = ("soc_code", "soc_title", "soc_score", "soc_confidence")  # columns of a
 # Columns where there is a least confidence: "review" or "", and the SOC group to fall back to
 REVIEW = ("soc_review", *(f"soc_{name}" for name in NO_FALLBACK))
 NUMBERS = ("soc_score", "soc_confidence", "soc_fallback_confidence")  # columns, or how their names begin
+FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what a cell begins with that a spreadsheet takes for a formula
 PROBLEM = "soc_problem"  # column that says why a row was not coded
 BAD_LINE = "soc_line"  # column that keeps a line that is no JSON object
 
 
+def without_formula(cell: Any) -> Any:
+    """A cell that no spreadsheet runs as a formula: an apostrophe before it makes it text. Numbers stay."""
+    if not (isinstance(cell, str) and cell.startswith(FORMULA)):
+        return cell
+    try:
+        float(cell)
+    except ValueError:
+        return f"'{cell}"
+    return cell
+
+
 class DelimitedFile:
     """A CSV or TSV file with a header. Its parts are lists of rows, each with what is wrong about it, if anything."""
+
+    keep_formulas = False
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -760,10 +807,9 @@ class DelimitedFile:
         encoding = "utf-8-sig" if first and self.bom else "utf-8"
         with open(path, "w", encoding=encoding, errors="surrogateescape", newline="") as file:
             writer = csv.writer(file, delimiter=self.delimiter, lineterminator="\n")
-            if first:
-                writer.writerow([*self.columns, *added])
-            for (fields, _), *values in zip(part, *added.values(), strict=True):
-                writer.writerow([*fields, *values])
+            rows = [[*fields, *values] for (fields, _), *values in zip(part, *added.values(), strict=True)]
+            for row in [[*self.columns, *added], *rows] if first else rows:
+                writer.writerow(row if self.keep_formulas else map(without_formula, row))
 
     def join(self, parts: list[Path], path: Path) -> None:
         with open(path, "wb") as whole:
@@ -804,6 +850,8 @@ class JsonLinesFile(DelimitedFile):
 
 class ParquetFile:
     """A Parquet file, read and written by pyarrow. Its parts are record batches."""
+
+    keep_formulas = True
 
     def __init__(self, path: Path) -> None:
         try:
@@ -892,6 +940,7 @@ def code_file(
     description_column: str | None = None,
     top_k: int = 3,
     min_confidence: float | None = None,
+    keep_formulas: bool = False,
 ) -> dict[str, int]:
     """Code every row of a CSV, TSV, JSON Lines or Parquet file.
 
@@ -908,6 +957,8 @@ def code_file(
         description_column: column with the job descriptions; by default "description" if there is one.
         top_k: occupations for each row.
         min_confidence: as for predict.
+        keep_formulas: of CSV and TSV, write cells that begin with =, +, -, @, tab or carriage return as they
+            are. Else all but numbers get an apostrophe before them, so that no spreadsheet runs them.
 
     Returns:
         How many rows were "coded", coded but marked for "review", or not coded for which reason.
@@ -925,6 +976,7 @@ def code_file(
     table = read_table(path, title_column, description_column)
     if description_column is None and "description" in table.columns:
         description_column = "description"
+    table.keep_formulas = keep_formulas
     classifier.check_top_k(top_k)
     check_min_confidence(min_confidence)
     added = list(new_columns(classifier, [], [], top_k, min_confidence))
@@ -938,6 +990,7 @@ def code_file(
         "input": [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns],
         "columns": [title_column, description_column, *added],
         "min_confidence": min_confidence,
+        "keep_formulas": keep_formulas,
         "classifier": classifier.identity,
     }
     run_file = folder / "run.json"
@@ -1305,6 +1358,8 @@ def main(argv: list[str] | None = None) -> int:
     files.add_argument("--title-column", default="title", metavar="NAME", help="job titles (title)")
     files.add_argument("--description-column", metavar="NAME", help="descriptions (description, if there is one)")
     files.add_argument("--code-column", default="code", metavar="NAME", help="right codes, for --evaluate (code)")
+    files.add_argument("--keep-formulas", action="store_true",
+                       help="do not put an apostrophe before cells that a spreadsheet would run")  # fmt: skip
     answers = parser.add_argument_group("answers")
     answers.add_argument("--top-k", type=int, default=3, metavar="K", help="occupations to list (3)")
     answers.add_argument("--min-confidence", type=float, metavar="P", help="mark what is less sure for review, 0 to 1")
@@ -1329,7 +1384,9 @@ def main(argv: list[str] | None = None) -> int:
         )
         columns = args.title_column, args.description_column
         if args.input:
-            counts = code_file(classifier, args.input, args.output, *columns, args.top_k, args.min_confidence)
+            counts = code_file(
+                classifier, args.input, args.output, *columns, args.top_k, args.min_confidence, args.keep_formulas
+            )
             print(summary(counts), f"written to {args.output}", sep="\n")
         elif args.evaluate:
             result = evaluate(classifier, args.evaluate, *columns, args.code_column)
@@ -1341,11 +1398,14 @@ def main(argv: list[str] | None = None) -> int:
             print(json.dumps(ranked, indent=2, ensure_ascii=False)) if args.json else print_ranking(ranked)
             if args.explain and None in classifier.known["title"].texts:
                 print("known titles and tasks are named once python data_preparation.py has run", file=sys.stderr)
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever reads the output has read enough, such as head
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # or Python would try once more at its end
     except KeyboardInterrupt:
         print("\nstopped" + (": the same command goes on where it was" if args.input else ""), file=sys.stderr)
         return 130
     except (ImportError, OSError, ValueError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_one_line(error, args.output)}", file=sys.stderr)
         return 2
     return 0
 

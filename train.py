@@ -32,6 +32,7 @@ import shutil
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
@@ -49,6 +50,7 @@ from accelerate.utils import gather, pad_across_processes
 from datasets import Dataset
 from huggingface_hub import HfApi
 from onnx import TensorProto
+from safetensors import SafetensorError
 from scipy.optimize import minimize_scalar
 from scipy.special import logsumexp
 from sentence_transformers import SentenceTransformer, SentenceTransformerTrainer, SentenceTransformerTrainingArguments
@@ -56,19 +58,24 @@ from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.base.sampler import DefaultBatchSampler
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import HfArgumentParser, ProgressCallback, TrainerCallback, set_seed
-from transformers.trainer_utils import get_last_checkpoint
+from transformers.trainer_callback import TrainerState
 
-from data_preparation import SCRIPT_VERSION, SEED, InputError, sha256, title_forms
+from data_preparation import SCRIPT_VERSION, SEED, InputError, title_forms
 from inference import (
     BACKENDS,
     MANIFEST_FILE,
+    TOKENIZER_FILE,
     TOP_K,
     UNCALIBRATED,
     Graph,
     JobClassifier,
+    in_one_line,
     job_texts,
     normalize,
+    read_json,
     read_own_titles,
+    sha256,
+    write_whole,
 )
 
 # ------------------------------------------------------------------------------ settings
@@ -154,7 +161,10 @@ def load_data(data_dir: Path) -> dict[str, Any]:
             raise InputError(f"{path} is missing: run python data_preparation.py first")
         if name != "manifest" and sha256(path) != data["manifest"]["outputs"][path.name]:
             raise InputError(f"{path} does not belong to {data_dir / 'manifest.json'}: run data_preparation.py again")
-        data[name] = json.loads(path.read_text(encoding="utf-8"))
+        try:
+            data[name] = read_json(path)
+        except ValueError as error:
+            raise InputError(f"{error}: run data_preparation.py again") from None
     if data["manifest"]["script_version"] != SCRIPT_VERSION:
         raise InputError(f"the data in {data_dir} are of another version: run python data_preparation.py again")
     return data
@@ -684,7 +694,7 @@ def bf16_supported(device: torch.device) -> bool:
 
 
 def write_json(path: Path, content: dict) -> None:
-    path.write_text(json.dumps(content, indent=2) + "\n", encoding="utf-8")
+    write_whole(path, json.dumps(content, indent=2) + "\n")
 
 
 def save_whole(staged: Path, final: Path) -> None:
@@ -695,6 +705,15 @@ def save_whole(staged: Path, final: Path) -> None:
         os.replace(final, old)
     os.replace(staged, final)
     shutil.rmtree(old, ignore_errors=True)
+
+
+def last_checkpoint(run_dir: Path) -> str | None:
+    """The last checkpoint that was written whole, or None; the trainer writes its state after everything else."""
+    for checkpoint in sorted(run_dir.glob("checkpoint-*"), key=lambda path: -int(path.name.split("-")[1])):
+        with suppress(OSError, ValueError):
+            TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+            return str(checkpoint)
+    return None
 
 
 def export_onnx(model_dir: str | Path, precision: Literal["int8", "float32"] = "int8") -> None:
@@ -889,12 +908,12 @@ def train(settings: Settings) -> None:
         "processes": state.num_processes,
     }
     if run_file.is_file():
-        unfinished = json.loads(run_file.read_text())
+        unfinished = json.loads(run_file.read_text(encoding="utf-8"))
         if not run.items() <= unfinished.items():
             raise InputError(
                 f"{run_dir} holds an unfinished run with other settings or data: delete it or give another --run-dir"
             )
-        run, checkpoint = unfinished, get_last_checkpoint(run_dir)
+        run, checkpoint = unfinished, last_checkpoint(run_dir)
     state.wait_for_everyone()
     run_dir.mkdir(parents=True, exist_ok=True)
     handlers = [logging.StreamHandler(), logging.FileHandler(run_dir / "train.log", encoding="utf-8")]
@@ -910,7 +929,7 @@ def train(settings: Settings) -> None:
     counts = data["manifest"]["samples"]["val"]
     if state.is_main_process and "untouched" not in run:
         run["untouched"] = evaluator(model)
-        run_file.write_text(json.dumps(run))
+        write_whole(run_file, json.dumps(run))
     state.wait_for_everyone()
     if state.is_main_process:
         log.info(f"validation before training, label text alone\n{accuracy_table(run['untouched'], counts)}")
@@ -975,6 +994,7 @@ def train(settings: Settings) -> None:
     manifest = {
         "base_model": settings.base_model,
         "base_model_sha256": base_sha256,
+        "tokenizer_sha256": sha256(staged / TOKENIZER_FILE),
         "settings": run["settings"],
         "data": data["manifest"],
         "versions": {"python": platform.python_version()}
@@ -1032,14 +1052,23 @@ def hardware() -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = HfArgumentParser(Settings, description=__doc__.split("\n\n")[0])
+    args = HfArgumentParser(Settings, description=__doc__.split("\n\n")[0]).parse_args(argv)
     try:
-        train(Settings(**vars(parser.parse_args(argv))))
+        train(Settings(**vars(args)))
     except KeyboardInterrupt:
         print("\nstopped: the same command goes on from the last checkpoint", file=sys.stderr)
         return 130
     except (InputError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
+        print(f"error: {in_one_line(error, args.run_dir)}", file=sys.stderr)
+        return 2
+    except (RuntimeError, SafetensorError) as error:
+        # Of a write that failed, as on a full disk, safetensors quotes the system's error, torch its own file's name
+        if "os error" not in str(error) and "inline_container" not in str(error):
+            raise
+        print(
+            f"error: no room in {args.run_dir} or {args.output_dir} ({error}): the same command goes on once there is",
+            file=sys.stderr,
+        )
         return 2
     return 0
 

@@ -253,6 +253,8 @@ def server(monkeypatch):
             status, body, length = answers.get(self.path, (404, b"", 0))
             self.send_response(status)
             self.send_header("Content-Length", str(length))
+            if status == 302:
+                self.send_header("Location", body.decode())
             self.end_headers()
             self.wfile.write(body)
 
@@ -270,7 +272,7 @@ def server(monkeypatch):
 
 def release_zip(folder: Path, extra: dict[str, bytes] | None = None) -> bytes:
     buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
+    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for path in folder.iterdir():
             archive.write(path, f"db_30_1_excel/{path.name}")
         for name, content in (extra or {}).items():
@@ -324,6 +326,28 @@ def test_download_does_not_mix_releases(server, tmp_path, capsys):
     assert download(older, tmp_path / "out", "31.0") == 2
     assert "Alternate Titles.xlsx, Skills.xlsx" in capsys.readouterr().err
     assert {path.name: path.read_bytes() for path in older.iterdir()} == before
+
+
+def test_download_that_leads_elsewhere_is_refused(server, tmp_path, capsys):
+    server["/db_30_1_excel.zip"] = (302, b"http://localhost:1/db_30_1_excel.zip", 36)
+    assert download(tmp_path / "onet", tmp_path / "out") == 2
+    assert "leads to http://localhost:1/" in capsys.readouterr().err
+    assert not list((tmp_path / "onet").iterdir())
+
+
+@pytest.mark.parametrize("limit", [1000, 100_000])
+def test_download_larger_than_any_release_is_refused(server, onet_dir, tmp_path, monkeypatch, capsys, limit):
+    body = release_zip(onet_dir, {"zeros": bytes(1_000_000)})
+    server["/db_30_1_excel.zip"] = (200, body, len(body))
+    assert 1000 < len(body) < 100_000
+    monkeypatch.setattr(data_preparation, "MAX_BYTES", limit)
+    assert download(tmp_path / "onet", tmp_path / "out") == 2
+    assert f"over {limit:,} bytes{'' if limit == 1000 else ' unpacked'}" in capsys.readouterr().err
+    assert not list((tmp_path / "onet").iterdir())
+
+
+def test_download_is_by_https_from_onet():
+    assert data_preparation.DOWNLOAD_URL.startswith("https://www.onetcenter.org/")
 
 
 def test_download_checks_the_release_number(tmp_path, capsys):

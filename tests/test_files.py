@@ -129,6 +129,26 @@ def test_row_with_missing_fields_at_its_end_is_coded(classifier, tmp_path):
     assert rows[0]["soc_code_1"] == classifier.predict("RN")[0]["code"]
 
 
+# ------------------------------------------------------------------------------ formulas
+
+FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1+1", "=HYPERLINK(0)"]
+
+
+@pytest.mark.parametrize("keep", [False, True])
+def test_cells_that_a_spreadsheet_would_run_become_text_unless_told_otherwise(classifier, tmp_path, keep):
+    text = "title,=note,id\n" + "".join(f"RN,{cell},{i}\n" for i, cell in enumerate(FORMULAS))
+    coded(classifier, tmp_path / "jobs.csv", text, top_k=1, keep_formulas=keep)
+    header, *rows = (tmp_path / "coded.csv").read_text().splitlines()
+    before = "" if keep else "'"
+    assert header.startswith(f"title,{before}=note,id,")
+    assert [row.split(",")[1] for row in rows] == [f"{before}{cell}" for cell in FORMULAS]
+
+
+def test_numbers_are_no_formulas(classifier, tmp_path):
+    _, rows = coded(classifier, tmp_path / "jobs.csv", "title,pay\nRN,-12.5\nRN,+3e2\nRN,a=b\n", top_k=1)
+    assert [row["pay"] for row in rows] == ["-12.5", "+3e2", "a=b"]
+
+
 # ------------------------------------------------------------------------------ bad files
 
 
