@@ -26,6 +26,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from collections import Counter, defaultdict
+from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 from typing import NamedTuple
@@ -479,7 +480,7 @@ def split(samples: list[dict[str, str]], seed: int) -> tuple[list[dict], list[di
 # ------------------------------------------------------------------------------ output
 
 
-def write_outputs(output_dir: Path, contents: dict[str, list | dict], manifest: dict) -> None:
+def write_outputs(output_dir: Path, contents: Mapping[str, list | dict], manifest: dict) -> None:
     """Write all files beside their final names, then move them into place, the manifest last.
 
     The manifest holds every file's SHA-256, so a run killed in the middle is noticed by train.py.
@@ -558,7 +559,12 @@ def main(argv: list[str] | None = None) -> int:
             "inputs": {w: sha256(args.onet_dir / w) for layout in layouts.values() for w in layout.workbooks},
         }
         label_map = {code: i for i, code in enumerate(corpus)}
-        contents = {"train.json": train, "val.json": val, "corpus.json": corpus, "label_map.json": label_map}
+        contents: dict[str, list | dict] = {
+            "train.json": train,
+            "val.json": val,
+            "corpus.json": corpus,
+            "label_map.json": label_map,
+        }
         write_outputs(args.output_dir, contents, manifest)
     except (InputError, OSError) as error:
         print(f"error: {in_one_line(error, args.output_dir)}", file=sys.stderr)

@@ -31,7 +31,7 @@ import shutil
 import sys
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence, Set
 from contextlib import suppress
 from itertools import islice
 from pathlib import Path
@@ -68,7 +68,7 @@ SHARPNESS = 30.0
 
 class Backend(NamedTuple):
     weights: str  # file in the model folder
-    index: str  # file in the model folder, and in the data folder as a cache: made by these very weights
+    index_file: str  # file in the model folder, and in the data folder as a cache: made by these very weights
 
 
 BACKENDS = {
@@ -105,7 +105,7 @@ class Graph:
     def __init__(self) -> None:
         self.nodes, self.constants = [], []
 
-    def add(self, operation: str, *inputs: str | np.ndarray, outputs: int = 1, **attributes: Any) -> Any:
+    def add(self, operation: str, *inputs: str | np.ndarray | np.generic, outputs: int = 1, **attributes: Any) -> Any:
         """Add an operation; an array among its inputs becomes a constant. With several outputs, a list of names."""
         names = []
         for value in inputs:
@@ -123,10 +123,18 @@ class Graph:
 
         x is rounded to 8 bits as well, row by row: so a row's result does not depend on the others.
         """
+        # Processors without VNNI add the products of two neighbours in 16 bits: 255 times 128 is the most that fits.
+        # Outputs whose neighbouring weights exceed that together are kept in larger steps.
+        weights = np.array(weights, order="C")
+        sizes = np.abs(weights).view(np.uint8)
+        largest_pairs = np.add(sizes[::2], sizes[1::2], dtype=np.uint8).max(axis=0)
+        over = largest_pairs > 128
+        steps = np.where(over, largest_pairs / np.float32(127), np.float32(1))  # 127, since rounding may add 1
+        weights[:, over] = np.round(weights[:, over] / steps[over])
         largest = self.add("ReduceMax", self.add("Abs", x), np.array([-1]), keepdims=1)
         zero, step = np.uint8(128), np.float32(1 / 127)
         rounded = self.add("QuantizeLinear", self.add("Div", x, largest), step, zero)
-        product = self.add("MatMulIntegerToFloat", rounded, weights, step, scales, zero)
+        product = self.add("MatMulIntegerToFloat", rounded, weights, step, scales * steps, zero)
         return self.add("Mul", product, largest)
 
     def model(self, inputs: tuple[str, int, list], result: str, dimensions: int) -> bytes:
@@ -259,7 +267,7 @@ class KnownTexts:
             [every[i] for i in order],
         )
 
-    def listings(self, codes: list[str]) -> list[tuple[str, str]]:
+    def listings(self, codes: list[str]) -> list[tuple[str, str | None]]:
         """All listings as (code, text), given the codes of the occupations."""
         return list(zip(np.repeat(codes, np.diff(self.starts)).tolist(), self.texts, strict=True))
 
@@ -291,7 +299,7 @@ class JobClassifier:
         label_mode: str = "title_desc",
         backend: str = "auto",
         max_seq_length: int | None = None,
-        own_titles: str | Path | list[tuple[str, str]] = (),
+        own_titles: str | Path | Sequence[tuple[str, str]] = (),
     ) -> None:
         """
         Args:
@@ -425,21 +433,20 @@ class JobClassifier:
         cosines = graph.add("MatMul", "queries", self.label_embeddings.T)
         model = graph.model(("queries", TensorProto.FLOAT, ["queries", dimensions]), cosines, labels)
         self.label_product = session_of(model)
-        self.known = {
-            kind: KnownTexts(
-                *(tensors[f"{kind}_{name}"] for name in ("embeddings", "step", "rows", "counts")),
-                texts=[text for texts in corpus.values() for text in texts[f"{kind}s"]]
-                if corpus
-                else [None] * len(tensors[f"{kind}_rows"]),
+        for kind in KINDS:
+            embeddings, step, rows, counts = (
+                tensors[f"{kind}_{name}"] for name in ("embeddings", "step", "rows", "counts")
             )
-            for kind in KINDS
-        }
+            texts: list[str | None] = [None] * len(rows)
+            if corpus is not None:
+                texts = [text for occupation in corpus.values() for text in occupation[f"{kind}s"]]
+            self.known[kind] = KnownTexts(embeddings, step, rows, counts, texts)
         # Codes are in ascending order, so a group is a run of rows: where each begins
         self.group_starts = [
             np.unique([code[: DIGITS[digits]] for code in self.codes], return_index=True)[1] for digits in GROUPS
         ]
 
-    def _add_titles(self, own_titles: list[tuple[str, str]]) -> None:
+    def _add_titles(self, own_titles: Sequence[tuple[str, str]]) -> None:
         row_of, titles, listed = {code: row for row, code in enumerate(self.codes)}, [], defaultdict(set)
         for i, (title, code) in enumerate(own_titles, start=1):
             try:
@@ -890,8 +897,10 @@ class ParquetFile:
                 writer.write_table(self.arrow.parquet.read_table(part))
 
 
-FILES = {".csv": DelimitedFile, ".tsv": DelimitedFile, ".jsonl": JsonLinesFile, ".parquet": ParquetFile}
 Table = DelimitedFile | ParquetFile
+FILES: dict[str, type[Table]] = {
+    ".csv": DelimitedFile, ".tsv": DelimitedFile, ".jsonl": JsonLinesFile, ".parquet": ParquetFile
+}  # fmt: skip
 
 
 def read_table(path: str | Path, *names: str | None) -> Table:
@@ -1064,15 +1073,15 @@ def new_columns(
     names += REVIEW if min_confidence is not None else ()
     columns = {name: [None] * len(titles) for name in names}
     for row, pair in pairs.items():
-        occupations, scores, confidences, *groups = answers[pair]
+        occupations, scores, confidences, groups, group_confidences = answers[pair]
         values = []
         for i, score, confidence in zip(occupations, scores.tolist(), confidences.tolist(), strict=True):
             values += [classifier.codes[i], classifier.titles[i], round(score, 4), round(confidence, 4)]
         if min_confidence is not None:
             review = confidences[0] < min_confidence
-            fallback = classifier.fallback(*groups, min_confidence) if review else NO_FALLBACK
-            code, title, confidence = fallback.values()
-            values += ["review" if review else "", code, title, confidence and round(confidence, 4)]
+            fallback = classifier.fallback(groups, group_confidences, min_confidence) if review else NO_FALLBACK
+            code, group_title, share = fallback.values()
+            values += ["review" if review else "", code, group_title, share and round(share, 4)]
         for column, value in zip(columns.values(), values, strict=True):
             column[row] = value
     return columns | {PROBLEM: problems}
@@ -1155,7 +1164,7 @@ def evaluate(
     ranking = classifier.best(pairs, min(max(TOP_K), len(classifier.codes)))
     ranked = [[classifier.codes[row] for row in rows] for rows in ranking.rows]
     depth = np.array([min(len(code) for code in codes) for codes in accepted])
-    accuracy = []
+    accuracy: list[dict[str, Any]] = []
     for digits in EVALUATED:
         right = hits(ranked, accepted, digits)[depth >= DIGITS[digits]]
         for k in TOP_K if len(right) else ():
@@ -1171,8 +1180,8 @@ def evaluate(
     for threshold in THRESHOLDS:
         sure = judged & (confidences >= threshold)
         covered = float(sure.sum() / judged.sum())
-        row = {"min_confidence": threshold, "covered": covered, "right": float(right[sure].mean()) if covered else None}
-        coverage.append(row)
+        hit = float(right[sure].mean()) if covered else None
+        coverage.append({"min_confidence": threshold, "covered": covered, "right": hit})
     wrong = defaultdict(list)
     for i in np.flatnonzero(judged & ~right):
         wrong[ranking.rows[i, 0], "|".join(sorted(accepted[i]))].append(pairs[i][1])
@@ -1286,7 +1295,7 @@ def run_demo(classifier: JobClassifier, top_k: int) -> None:
     print(f"Time per prediction      {1000 * np.mean(seconds):.0f} ms (median {1000 * np.median(seconds):.0f} ms)")
 
 
-def print_ranking(ranked: list[dict], accepted: set[str] = frozenset()) -> None:
+def print_ranking(ranked: list[dict], accepted: Set[str] = frozenset()) -> None:
     width = max(len(row["title"]) for row in ranked)
     print(f"     O*NET-SOC   {'occupation':<{width}}  confidence  score")
     for row in ranked:

@@ -69,6 +69,7 @@ from inference import (
     UNCALIBRATED,
     Graph,
     JobClassifier,
+    TorchEncoder,
     in_one_line,
     job_texts,
     normalize,
@@ -245,7 +246,7 @@ class NeighbourBatchSampler(DefaultBatchSampler):
         if PartialState().num_processes > 1:
             # accelerate gives each process every n-th batch, and as many to each, if there is no size
             # that batches should have
-            self.batch_size, self.drop_last = None, True
+            self.batch_size, self.drop_last = None, True  # type: ignore[assignment]
 
     def __len__(self) -> int:
         return math.ceil(self.chunks.sum() / self.labels_per_batch)
@@ -335,7 +336,7 @@ class DistinctLabelCollator:
 
         start, group = 0, 0
         while start < len(order):
-            end = np.count_nonzero(lengths * self.length_ratio >= lengths[order[start]])
+            end = int(np.count_nonzero(lengths * self.length_ratio >= lengths[order[start]]))
             part = [{key: encoded[key][i] for key in encoded} for i in order[start:end]]
             for key, value in self.tokenizer.pad(part, return_tensors="pt").items():
                 batch[f"text_{group}_{key}"] = value
@@ -612,7 +613,7 @@ class EpochOfBatches(TrainerCallback):
 class ReadableProgress(ProgressCallback):
     """The trainer's progress bar, with its logged dictionaries written as lines for people."""
 
-    def on_log(self, args: Any, state: Any, control: Any, logs: dict | None = None, **kwargs: Any) -> None:
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
         where = f"step {state.global_step:>6,}/{state.max_steps:,}  epoch {state.epoch:.2f}"
         if "loss" in logs:
             log.info(f"{where}  loss {logs['loss']:.4f}  learning rate {logs['learning_rate']:.2e}")
@@ -675,7 +676,7 @@ def load_base_model(name: str) -> tuple[SentenceTransformer, str]:
                     f"--base-model {name}: no such folder, and the Hugging Face Hub did not give it "
                     f"({type(error).__name__}). Check the name and the connection{hint}"
                 ) from error
-            folder = Path(spec.origin).parent / "model"
+            folder = Path(str(spec.origin)).parent / "model"
             if sha256(folder / "model.safetensors") != MINILM_SHA256:
                 raise InputError(f"the weights in package {MINILM_PACKAGE} are not the Hub's: reinstall it") from error
             model = SentenceTransformer(str(folder))
@@ -730,7 +731,7 @@ def export_onnx(model_dir: str | Path, precision: Literal["int8", "float32"] = "
         InputError: the encoder is no BERT with mean pooling.
     """
     model_dir = Path(model_dir)
-    model = SentenceTransformer(str(model_dir), device="cpu", model_kwargs={"dtype": torch.float32})
+    model: Any = SentenceTransformer(str(model_dir), device="cpu", model_kwargs={"dtype": torch.float32})
     bert, pooling = model[0].model, model[1].pooling_mode
     config = bert.config
     if (config.model_type, config.hidden_act, pooling) != ("bert", "gelu", "mean"):
@@ -916,7 +917,10 @@ def train(settings: Settings) -> None:
         run, checkpoint = unfinished, last_checkpoint(run_dir)
     state.wait_for_everyone()
     run_dir.mkdir(parents=True, exist_ok=True)
-    handlers = [logging.StreamHandler(), logging.FileHandler(run_dir / "train.log", encoding="utf-8")]
+    handlers: list[logging.Handler] = [
+        logging.StreamHandler(),
+        logging.FileHandler(run_dir / "train.log", encoding="utf-8"),
+    ]
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True)
     log.setLevel(logging.INFO if state.is_main_process else logging.WARNING)
     set_seed(settings.seed)
@@ -968,7 +972,7 @@ def train(settings: Settings) -> None:
             ddp_broadcast_buffers=False,  # processes have different numbers of groups of texts to encode
         ),
         train_dataset=train_dataset,
-        data_collator=DistinctLabelCollator(
+        data_collator=DistinctLabelCollator(  # type: ignore[arg-type]  # which takes any callable
             model, label_texts, listed, AnchorMaker(data["train"], label_map, settings), settings.length_ratio
         ),
         loss=DistinctLabelRankingLoss(model, scale=settings.scale),
@@ -1020,7 +1024,7 @@ def train(settings: Settings) -> None:
     manifest["metrics"] = {"untouched": run["untouched"]}
     for backend, name in backends.items():  # the first use of each also builds its index
         classifier = JobClassifier(staged, settings.data_dir, settings.label_mode, backend)
-        if backend == "torch":
+        if isinstance(classifier.encoder, TorchEncoder):
             manifest["metrics"]["trained"] = evaluator(classifier.encoder.model)
         # Else the validation texts would be looked up among the known ones
         without = classifier.without(pairs_of(data["val"]))
@@ -1052,7 +1056,8 @@ def hardware() -> dict[str, Any]:
 
 
 def main(argv: list[str] | None = None) -> int:
-    args = HfArgumentParser(Settings, description=__doc__.split("\n\n")[0]).parse_args(argv)
+    parser = HfArgumentParser(Settings, description=__doc__.split("\n\n")[0])  # type: ignore[arg-type]
+    args = parser.parse_args(argv)
     try:
         train(Settings(**vars(args)))
     except KeyboardInterrupt:

@@ -74,7 +74,7 @@ def plain() -> Callable[[list[tuple[str, str]]], Any]:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(MODEL_DIR, model_kwargs={"dtype": "float32"})
-    labels = load_file(f"{MODEL_DIR}/{BACKENDS['torch'].index}")["label_embeddings"]
+    labels = load_file(f"{MODEL_DIR}/{BACKENDS['torch'].index_file}")["label_embeddings"]
 
     def code(jobs: list[tuple[str, str]]) -> Any:
         texts = [f"{title}. {text}" if text else title for title, text in jobs]
