@@ -226,7 +226,8 @@ class KnownTexts:
         self.hidden = np.empty(0, dtype=int)  # listings that do not count
         graph, (listings, dimensions) = Graph(), self.embeddings.shape
         exponents = graph.int8_product("queries", self.embeddings.T, step * np.float32(SHARPNESS))
-        model = graph.model(("queries", TensorProto.FLOAT, ["queries", dimensions]), exponents, listings)
+        powers = graph.add("Exp", exponents)
+        model = graph.model(("queries", TensorProto.FLOAT, ["queries", dimensions]), powers, listings)
         self.session = session_of(model)
 
     def soft_maximum(self, queries: np.ndarray, otherwise: np.ndarray) -> np.ndarray:
@@ -240,10 +241,9 @@ class KnownTexts:
         """
         sums, has_texts = np.zeros_like(otherwise), np.diff(self.starts) > 0
         if len(queries):
-            (exponents,) = self.session.run(None, {"queries": queries})
-            exponents[:, self.hidden] = -np.inf
-            np.exp(exponents, out=exponents)
-            sums[:, has_texts] = np.add.reduceat(exponents, self.starts[:-1][has_texts], axis=1)
+            (powers,) = self.session.run(None, {"queries": queries})
+            powers[:, self.hidden] = 0
+            sums[:, has_texts] = np.add.reduceat(powers, self.starts[:-1][has_texts], axis=1)
         with np.errstate(divide="ignore"):
             return np.where(sums > 0, np.minimum(1, np.log(sums) / SHARPNESS), otherwise)
 
