@@ -182,6 +182,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
     parser.add_argument("--model-dirs", nargs="+", default=[MODEL_DIR], help="folders that train.py saved")
+    parser.add_argument("--base-models", nargs="+", default=[train.MINILM], help="encoders as they are before training")
     parser.add_argument("--backends", nargs="+", default=["auto"], help="engines that run their encoders")
     parser.add_argument("--max-seq-length", type=int, help="tokens that they read of a text; as trained, or fewer")
     parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote")
@@ -208,14 +209,17 @@ def main() -> None:
         "exact look-up": {is_val: exact_lookup(titles) for is_val, titles in known.items()},
         "character TF-IDF": {is_val: tfidf(titles) for is_val, titles in known.items()},
     }
-    untouched, _ = train.load_base_model(train.MINILM)
-    classifiers = {"untouched MiniLM": classifier_of(untouched, "title_desc", args.data_dir)}
+    classifiers = {}
+    for name in args.base_models:
+        untouched, _ = train.load_base_model(name)
+        short = "MiniLM" if name == train.MINILM else Path(name).name
+        classifiers[f"untouched {short}"] = classifier_of(untouched, "title_desc", args.data_dir)
     for folder in args.model_dirs:
         label_mode = json.loads((Path(folder) / MANIFEST_FILE).read_text())["settings"]["label_mode"]
         for backend in args.backends:
             classifier = JobClassifier(folder, args.data_dir, label_mode, backend, args.max_seq_length)
             classifiers[f"{Path(folder).name} on {classifier.backend}"] = classifier
-    engines = [f"{name}, with known titles and tasks" for name in classifiers][1:]
+    engines = [f"{name}, with known titles and tasks" for name in classifiers][len(args.base_models) :]
     for name, classifier in classifiers.items():
         remember_embeddings(classifier)
         for variant, left_out in {
