@@ -234,6 +234,16 @@ def test_damaged_weights_of_torch_are_named(model, tmp_path):
         JobClassifier(model, tmp_path / "no_data", backend="torch")
 
 
+def test_code_in_a_model_folder_is_not_run(model, tmp_path):
+    (model / "evil.py").write_text(f"open({str(tmp_path / 'ran')!r}, 'w')\nclass Evil: load = staticmethod(open)\n")
+    modules = (model / "modules.json").read_text()
+    kind = json.loads(modules)[0]["type"]
+    (model / "modules.json").write_text(modules.replace(kind, "evil.Evil"))
+    with pytest.raises((ValueError, ImportError), match="evil"):
+        JobClassifier(model, tmp_path / "no_data", backend="torch")
+    assert not (tmp_path / "ran").exists()
+
+
 def test_tokenizer_of_another_model_is_refused(model, tmp_path):
     with open(model / TOKENIZER_FILE, "a") as file:
         file.write("\n")
