@@ -1414,7 +1414,7 @@ def main(argv: list[str] | None = None) -> int:
         print("\nstopped" + (": the same command goes on where it was" if args.input else ""), file=sys.stderr)
         return 130
     except (ImportError, OSError, ValueError) as error:
-        print(f"error: {in_one_line(error, args.output)}", file=sys.stderr)
+        print(f"error: {in_one_line(error, args.output or 'the answer')}", file=sys.stderr)
         return 2
     return 0
 

@@ -742,7 +742,7 @@ def export_onnx(model_dir: str | Path, precision: Literal["int8", "float32"] = "
     def linear(x: str, *layers: str) -> str:
         matrix, bias = (np.concatenate([weights[f"{layer}.{part}"] for layer in layers]) for part in ("weight", "bias"))
         if precision == "int8":
-            # 7 bits: on processors without VNNI, the sum of two products of 8 bits may overflow
+            # 7 bits: no two neighbours are too much for int8_product on processors without VNNI
             steps = np.abs(matrix).max(axis=1) / 63
             product = graph.int8_product(x, np.round(matrix / steps[:, None]).astype(np.int8).T, steps)
         else:
