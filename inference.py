@@ -375,9 +375,8 @@ class JobClassifier:
             FileNotFoundError: there is neither a fitting index nor a corpus to build one from.
         """
         weights, index_file = BACKENDS[self.backend]
-        made_from = {
-            "version": INDEX_VERSION, "label_mode": self.label_mode, "model": sha256(self.model_dir / weights)
-        }  # fmt: skip
+        model = sha256(self.model_dir / weights)
+        made_from = {"version": INDEX_VERSION, "label_mode": self.label_mode, "model": model}
         corpus_path = self.data_dir / "corpus.json"
         corpus = read_json(corpus_path) if corpus_path.is_file() else None
         if corpus is not None:

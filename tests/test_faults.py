@@ -86,10 +86,8 @@ def kill_again_and_again(command, begins, whole, put_in_place, check):
 
 def test_data_preparation_killed_leaves_the_old_files_or_the_new_ones(onet_dir, tmp_path):
     data = tmp_path / "data"
-    command, begins = (
-        ["data_preparation.py", "--onet-dir", onet_dir, "--output-dir", data, "--seed", 2],
-        "O*NET release",
-    )
+    command = ["data_preparation.py", "--onet-dir", onet_dir, "--output-dir", data, "--seed", 2]
+    begins = "O*NET release"
     whole = seconds_of_work(command, begins)
     new = contents(data)
     assert run(*command[:-1], 1)[0] == 0
@@ -186,17 +184,19 @@ def test_scripts_say_in_one_line_where_there_is_no_room(onet_dir, data_dir, tiny
     ]  # fmt: skip
     for command in commands:  # no file may become larger: to the scripts as if the disk were full
         code, output = run(*command, preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)))
-        if code:
-            assert code == 2, output
-            (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
-            assert str(tmp_path) in line
-            assert "Traceback" not in output.partition(line)[0]
-            assert not (tmp_path / "model").exists() and not (tmp_path / "coded.csv").exists()
+        if (command[0], limit) == ("data_preparation.py", 200_000):  # its files are smaller
+            assert code == 0, output
+            continue
+        assert code == 2, output
+        (line,) = [line for line in output.splitlines() if line.startswith("error: ")]
+        assert str(tmp_path) in line
+        assert "Traceback" not in output.partition(line)[0]
+        assert not (tmp_path / "model").exists() and not (tmp_path / "coded.csv").exists()
     if limit == 1000:
         assert contents(old) == contents(data_dir)
 
 
-def test_output_folder_that_may_not_be_written_is_named(onet_dir, tmp_path, monkeypatch, capsys):
+def test_output_folder_that_may_not_be_written_is_named(onet_dir, tmp_path, capsys):
     (tmp_path / "file").write_text("")  # root may write everywhere, but not into a file as a folder
     assert data_preparation.main(["--onet-dir", str(onet_dir), "--output-dir", str(tmp_path / "file" / "out")]) == 2
     assert f"'{tmp_path / 'file' / 'out'}'" in capsys.readouterr().err
