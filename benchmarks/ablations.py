@@ -1,7 +1,7 @@
 """What each part of the training recipe gains: short runs that differ from a base in one thing.
 
-    python -m benchmarks.ablations                          # every variant, 7 minutes each on two laptop cores
-    python -m benchmarks.ablations --sets FOLDER            # measured on the .tsv files in a folder as well
+    python -m benchmarks.ablations                     # every variant, 7 minutes each on two cores
+    python -m benchmarks.ablations --sets FOLDER       # also measured on the .tsv files in a folder
     python -m benchmarks.ablations --variants base "random batches" --steps 300
 
 All variants see the same number of anchors, 256 a step (the plain recipe 32). Each is measured on
@@ -26,8 +26,11 @@ from transformers import get_linear_schedule_with_warmup, set_seed
 import train
 from benchmarks.accuracy import Set, classifier_of, coder, made_up_postings, read_set, shares
 from benchmarks.training_speed import features_of
-from inference import normalize
-from train import DistinctLabelCollator as Collator
+from common.anchors import AnchorMaker
+from common.batches import DistinctLabelCollator as Collator
+from common.files import write_json
+from common.samples import listed_codes, load_data, pairs_of
+from common.text import normalize
 
 RESULTS = Path("output/ablations.json")
 VALIDATION = ("titles", "tasks", "postings")
@@ -39,7 +42,11 @@ PLAIN = {
     "batch_size": 32, "anchors_per_label": 1, "learning_rate": 2e-5,
 }  # fmt: skip
 # The recipe that the variants depart from, where it differs from train.py's defaults
-BASE = {"sources": ["standard_title", "alternate_title", "title_description", "task"], "noise": 0.3, "postings": 0.15}
+BASE = {
+    "sources": ["standard_title", "alternate_title", "title_description", "task"],
+    "noise": 0.3,
+    "postings": 0.15,
+}
 
 
 class LabelLoss(train.DistinctLabelRankingLoss):
@@ -54,7 +61,9 @@ class SymmetricLoss(train.DistinctLabelRankingLoss):
 
     def rank(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
         positive, pair = relation == train.POSITIVE, relation != train.NO_PAIR
-        scores = (self.similarity_fct(embeddings, embeddings) * self.scale).masked_fill(~pair, -torch.inf)
+        scores = (self.similarity_fct(embeddings, embeddings) * self.scale).masked_fill(
+            ~pair, -torch.inf
+        )
         is_label = positive.any(dim=0)
         own = scores.masked_fill(~positive, -torch.inf)[:, is_label].logsumexp(0)
         backward = (scores[:, is_label].logsumexp(0) - own).mean()
@@ -65,8 +74,12 @@ class Variant(NamedTuple):
     settings: dict[str, Any] = {}
     loss: type[train.DistinctLabelRankingLoss] = LabelLoss
     mask_listed: bool = True  # other occupations listed for an anchor's very text are no negatives
-    mine_every: int = 0  # steps after which neighbours are looked up again with the model as it is then
-    averaging: float = 0.0  # decay, by step, of a moving average of the weights, which is what is measured
+    mine_every: int = (
+        0  # steps after which neighbours are looked up again with the model as it is then
+    )
+    averaging: float = (
+        0.0  # decay, by step, of a moving average of the weights, which is what is measured
+    )
 
 
 VARIANTS = {
@@ -96,23 +109,31 @@ VARIANTS = {
 def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> tuple[Any, int]:
     """Train for some steps as train.py would; returns the model and the tokens it read."""
     set_seed(settings.seed)
-    label_map, label_texts = data["label_map"], [texts[settings.label_mode] for texts in data["corpus"].values()]
-    listed = train.listed_occupations(data["train"] + data["val"], label_map)
+    label_map, label_texts = (
+        data["label_map"],
+        [texts[settings.label_mode] for texts in data["corpus"].values()],
+    )
+    listed = train.listed_labels(data["train"] + data["val"], label_map)
     dataset = train.pairs_dataset(data["train"], label_map, settings.sources)
     model, _ = train.load_base_model(settings.base_model)
     model.max_seq_length = settings.max_seq_length
     sampler = train.neighbour_sampler(settings, model, label_texts)(
-        dataset, batch_size=settings.batch_size * settings.anchors_per_label, drop_last=False, seed=settings.seed
+        dataset,
+        batch_size=settings.batch_size * settings.anchors_per_label,
+        drop_last=False,
+        seed=settings.seed,
     )
     collator = Collator(
         model,
         label_texts,
         listed if variant.mask_listed else defaultdict(set),
-        train.AnchorMaker(data["train"], label_map, settings),
+        AnchorMaker(data["train"], label_map, settings.noise, settings.postings, settings.seed),
         settings.length_ratio,
     )
     loss = variant.loss(model, scale=settings.scale)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=settings.learning_rate, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=settings.learning_rate, weight_decay=0.0, fused=True
+    )
     schedule = get_linear_schedule_with_warmup(optimizer, int(settings.warmup * steps), steps)
     if variant.averaging:
         average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(variant.averaging))
@@ -141,20 +162,31 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
 
 def validation_sets(data: dict) -> list[Set]:
     """Titles and tasks of the validation split, and postings made up of both."""
-    listed = train.listed_occupations(data["train"] + data["val"], {code: code for code in data["label_map"]})
+    listed = listed_codes(data["train"] + data["val"])
     sets = []
     for name, source in (("titles", "alternate_title"), ("tasks", "task")):
         anchors = [sample["anchor"] for sample in data["val"] if sample["source"] == source]
-        sets.append(Set(name, anchors, [""] * len(anchors), [listed[normalize(anchor)] for anchor in anchors]))
+        sets.append(
+            Set(
+                name,
+                anchors,
+                [""] * len(anchors),
+                [listed[normalize(anchor)] for anchor in anchors],
+            )
+        )
     return [*sets, made_up_postings(data)._replace(name="postings")]
 
 
-def measure(model: Any, settings: train.Settings, data: dict, sets: list[Set]) -> dict[str, list[float]]:
-    """Top-1 and top-5 on every set; on validation with the titles and tasks of the training split alone as known."""
+def measure(
+    model: Any, settings: train.Settings, data: dict, sets: list[Set]
+) -> dict[str, list[float]]:
+    """Top-1 and top-5 on every set; on validation, only texts of the training split are known."""
     result = {}
-    with torch.autocast(model.device.type, dtype=torch.bfloat16, enabled=train.bf16_supported(model.device)):
+    with torch.autocast(
+        model.device.type, dtype=torch.bfloat16, enabled=train.bf16_supported(model.device)
+    ):
         classifier = classifier_of(model, settings.label_mode, settings.data_dir)
-        without = classifier.without(train.pairs_of(data["val"]))
+        without = classifier.without(pairs_of(data["val"]))
         for texts in sets:
             rank = coder(without if texts.name in VALIDATION else classifier)
             first, _, fifth = shares(rank(texts.titles, texts.descriptions), texts.accepted)
@@ -165,13 +197,17 @@ def measure(model: Any, settings: train.Settings, data: dict, sets: list[Set]) -
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
-    parser.add_argument("--data-dir", default="processed_data", help="folder that data_preparation.py wrote")
+    parser.add_argument(
+        "--data-dir", default="processed_data", help="folder that data_preparation.py wrote"
+    )
     parser.add_argument("--steps", type=int, default=140, help="steps of 256 anchors")
-    parser.add_argument("--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT")
+    parser.add_argument(
+        "--variants", nargs="+", choices=VARIANTS, default=list(VARIANTS), metavar="VARIANT"
+    )
     parser.add_argument("--results", type=Path, default=RESULTS, help="figures, kept as they come")
     args = parser.parse_args()
 
-    data = train.load_data(Path(args.data_dir))
+    data = load_data(Path(args.data_dir))
     sets = validation_sets(data)
     if args.sets:
         sets += [read_set(path) for path in sorted(args.sets.glob("*.tsv"))]
@@ -181,19 +217,29 @@ def main() -> None:
         done = results.get(name, {"steps": 0, "figures": {}})
         if done["steps"] != args.steps or not set(columns) <= set(done["figures"]):
             print(f"\n{name}", flush=True)
-            settings = replace(train.Settings(data_dir=args.data_dir), **BASE | VARIANTS[name].settings)
-            steps = args.steps * ANCHORS_PER_STEP // (settings.batch_size * settings.anchors_per_label)
+            settings = replace(
+                train.Settings(data_dir=args.data_dir), **BASE | VARIANTS[name].settings
+            )
+            steps = (
+                args.steps * ANCHORS_PER_STEP // (settings.batch_size * settings.anchors_per_label)
+            )
             model, tokens = fit(VARIANTS[name], settings, data, steps)
             figures = measure(model, settings, data, sets)
             results[name] = {"steps": args.steps, "tokens": tokens, "figures": figures}
             args.results.parent.mkdir(parents=True, exist_ok=True)
-            train.write_json(args.results, results)
+            write_json(args.results, results)
 
-    print(f"\n{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, {args.steps} steps\n")
+    print(
+        f"\n{platform.machine()}, {os.cpu_count()} cores, torch {torch.__version__}, "
+        f"{args.steps} steps\n"
+    )
     print("| variant | tokens | " + " | ".join(columns) + " |\n|---|---|" + "---|" * len(columns))
     for name in args.variants:
         row = results[name]
-        cells = [" / ".join(f"{100 * share:.1f}" for share in row["figures"][column]) for column in columns]
+        cells = [
+            " / ".join(f"{100 * share:.1f}" for share in row["figures"][column])
+            for column in columns
+        ]
         print(f"| {name} | {row['tokens']:,} | " + " | ".join(cells) + " |")
 
 

@@ -2,8 +2,8 @@
 
     python -m benchmarks.accuracy                     # on the validation split
     python -m benchmarks.accuracy --sets FOLDER       # and on every .tsv file in a folder
-    python -m benchmarks.accuracy --model-dirs output/job_classifier output/plain     # several models
-    python -m benchmarks.accuracy --backends onnx onnx-float32 torch                  # on several engines
+    python -m benchmarks.accuracy --model-dirs output/job_classifier output/plain   # several models
+    python -m benchmarks.accuracy --backends onnx torch                             # both engines
 
 A set is a tab-separated file with the columns title, description (may be empty) and code
 ('|' between accepted codes). Validation accepts every code that O*NET lists for the text; the
@@ -29,8 +29,13 @@ from sentence_transformers import SentenceTransformer
 from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
 
-import train
-from inference import DATA_DIR, EVALUATED, MANIFEST_FILE, MODEL_DIR, TOP_K, JobClassifier, hits, normalize, wilson
+from common.anchors import made_up_postings as made_up
+from common.evaluation import EVALUATED, TOP_K, hits, wilson
+from common.files import write_json
+from common.samples import MANIFEST_FILE, TITLE_SOURCES, listed_codes, load_data, pairs_of
+from common.text import normalize
+from inference import DATA_DIR, MODEL_DIR, JobClassifier
+from train import MINILM, hashes_of, load_base_model
 
 BLOCK = 500  # rows scored at a time, so that the matrix of 500 x 57,500 titles stays small
 
@@ -42,25 +47,36 @@ class Set(NamedTuple):
     accepted: list[set[str]]
 
 
-Ranker = Callable[[list[str], list[str]], np.ndarray]  # (titles, descriptions) -> (n, 5) codes, "" for no answer
+Ranker = Callable[
+    [list[str], list[str]], np.ndarray
+]  # (titles, descriptions) -> (n, 5) codes, "" for no answer
 
 
 def read_set(path: Path) -> Set:
+    csv.field_size_limit(2**31 - 1)
     with open(path, encoding="utf-8", newline="") as file:
-        rows = list(csv.DictReader(file, delimiter="\t", quoting=csv.QUOTE_NONE))
+        rows = list(csv.DictReader(file, delimiter="\t"))
     accepted = [set(row["code"].split("|")) for row in rows]
-    return Set(path.stem, [row["title"] for row in rows], [row["description"] for row in rows], accepted)
+    return Set(
+        path.stem, [row["title"] for row in rows], [row["description"] for row in rows], accepted
+    )
 
 
 def made_up_postings(data: dict) -> Set:
     """Postings made up of titles and tasks of the validation split."""
-    listed = train.listed_occupations(data["train"] + data["val"], {code: code for code in data["label_map"]})
-    titles, descriptions, _ = zip(*train.made_up_postings(data), strict=True)
-    return Set("validation: postings", titles, descriptions, [listed[normalize(title)] for title in titles])
+    listed = listed_codes(data["train"] + data["val"])
+    titles, descriptions, _ = zip(*made_up(data["val"]), strict=True)
+    return Set(
+        "validation: postings", titles, descriptions, [listed[normalize(title)] for title in titles]
+    )
 
 
 def titles_of(samples: list[dict[str, str]]) -> list[tuple[str, str]]:
-    return [(sample["anchor"], sample["code"]) for sample in samples if sample["source"] in train.TITLE_SOURCES]
+    return [
+        (sample["anchor"], sample["code"])
+        for sample in samples
+        if sample["source"] in TITLE_SOURCES
+    ]
 
 
 def blocks(n: int, name: str) -> Iterator[slice]:
@@ -75,7 +91,9 @@ def exact_lookup(known: list[tuple[str, str]]) -> Ranker:
         codes[normalize(title)].append(code)
 
     def rank(titles: list[str], descriptions: list[str]) -> np.ndarray:
-        found = [list(dict.fromkeys(codes.get(normalize(title), [])))[: max(TOP_K)] for title in titles]
+        found = [
+            list(dict.fromkeys(codes.get(normalize(title), [])))[: max(TOP_K)] for title in titles
+        ]
         return np.array([row + [""] * (max(TOP_K) - len(row)) for row in found])
 
     return rank
@@ -84,7 +102,9 @@ def exact_lookup(known: list[tuple[str, str]]) -> Ranker:
 def tfidf(known: list[tuple[str, str]]) -> Ranker:
     """Occupations by their known title that shares most character n-grams with the job title."""
     known = sorted(known, key=lambda pair: pair[1])
-    vectorizer = TfidfVectorizer(analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, dtype=np.float32)
+    vectorizer = TfidfVectorizer(
+        analyzer="char_wb", ngram_range=(2, 5), sublinear_tf=True, dtype=np.float32
+    )
     matrix = vectorizer.fit_transform([title for title, _ in known]).T.tocsr()
     codes, starts = np.unique([code for _, code in known], return_index=True)
 
@@ -92,18 +112,27 @@ def tfidf(known: list[tuple[str, str]]) -> Ranker:
         best = []
         for block in blocks(len(titles), "TF-IDF"):
             scores = (vectorizer.transform(titles[block]) @ matrix).toarray()
-            best.append(codes[np.argsort(-np.maximum.reduceat(scores, starts, axis=1), axis=1)[:, : max(TOP_K)]])
+            best.append(
+                codes[
+                    np.argsort(-np.maximum.reduceat(scores, starts, axis=1), axis=1)[
+                        :, : max(TOP_K)
+                    ]
+                ]
+            )
         return np.concatenate(best)
 
     return rank
 
 
-def classifier_of(model: SentenceTransformer, label_mode: str, data_dir: str | Path) -> JobClassifier:
+def classifier_of(
+    model: SentenceTransformer, label_mode: str, data_dir: str | Path
+) -> JobClassifier:
     """A classifier for a model that is not saved yet."""
     with tempfile.TemporaryDirectory() as folder:
         model.save_pretrained(folder, create_model_card=False)
         settings = {"label_mode": label_mode, "max_seq_length": model.max_seq_length}
-        train.write_json(Path(folder) / MANIFEST_FILE, {"settings": settings})
+        manifest = {"settings": settings, "files": hashes_of(Path(folder))}
+        write_json(Path(folder) / MANIFEST_FILE, manifest)
         return JobClassifier(folder, data_dir, label_mode)
 
 
@@ -124,8 +153,16 @@ def coder(classifier: JobClassifier) -> Ranker:
     """Occupations as the classifier ranks them."""
 
     def rank(titles: list[str], descriptions: list[str]) -> np.ndarray:
-        jobs = [{"title": title, "description": text} for title, text in zip(titles, descriptions, strict=True)]
-        return np.array([[row["code"] for row in ranked] for ranked in classifier.predict_batch(jobs, max(TOP_K))])
+        jobs = [
+            {"title": title, "description": text}
+            for title, text in zip(titles, descriptions, strict=True)
+        ]
+        return np.array(
+            [
+                [row["code"] for row in ranked]
+                for ranked in classifier.predict_batch(jobs, max(TOP_K))
+            ]
+        )
 
     return rank
 
@@ -142,7 +179,9 @@ def with_interval(share: float, n: int) -> str:
     return f"{100 * share:.1f} ±{50 * (high - low):.1f}"
 
 
-def print_table(name: str, ranked: dict[str, np.ndarray], accepted: list[set[str]], ceiling: bool) -> None:
+def print_table(
+    name: str, ranked: dict[str, np.ndarray], accepted: list[set[str]], ceiling: bool
+) -> None:
     """One set as a Markdown table, a row for each way of coding."""
     n = len(accepted)
     print(f"\n### {name}, n = {n:,}\n")
@@ -150,12 +189,16 @@ def print_table(name: str, ranked: dict[str, np.ndarray], accepted: list[set[str
     print("|---|" + "---|" * len(EVALUATED))
     for way, codes in ranked.items():
         cells = [
-            " / ".join(with_interval(share, n) for share in shares(codes, accepted, digits)) for digits in EVALUATED
+            " / ".join(with_interval(share, n) for share in shares(codes, accepted, digits))
+            for digits in EVALUATED
         ]
         print(f"| {way} | " + " | ".join(cells) + " |")
     if ceiling:
         best = [100 * np.mean([min(1, k / len(codes)) for codes in accepted]) for k in TOP_K]
-        print(f"| ceiling, own code | {' / '.join(f'{share:.1f}' for share in best)} |" + " |" * (len(EVALUATED) - 1))
+        print(
+            f"| ceiling, own code | {' / '.join(f'{share:.1f}' for share in best)} |"
+            + " |" * (len(EVALUATED) - 1)
+        )
 
 
 def print_summary(parts: dict[str, tuple[dict[str, np.ndarray], list[set[str]]]]) -> None:
@@ -169,41 +212,65 @@ def print_summary(parts: dict[str, tuple[dict[str, np.ndarray], list[set[str]]]]
         print(f"| {way} | " + " | ".join(cells) + " |")
 
 
-def print_agreement(parts: dict[str, tuple[dict[str, np.ndarray], list[set[str]]]], ways: list[str]) -> None:
-    """How often each way gives the first occupation, and the five in their order, that the last way gives."""
-    print("\n| same first / same five in order, % | " + " | ".join(parts) + " |\n|---|" + "---|" * len(parts))
+def print_agreement(
+    parts: dict[str, tuple[dict[str, np.ndarray], list[set[str]]]], ways: list[str]
+) -> None:
+    """How often each way agrees with the last one: in the first answer, in all five in order."""
+    print(
+        "\n| same first / same five in order, % | "
+        + " | ".join(parts)
+        + " |\n|---|"
+        + "---|" * len(parts)
+    )
     for way in ways[:-1]:
         same = [ranked[way] == ranked[ways[-1]] for ranked, _ in parts.values()]
-        cells = [f"{100 * hits[:, 0].mean():.2f} / {100 * hits.all(axis=1).mean():.2f}" for hits in same]
+        cells = [
+            f"{100 * hits[:, 0].mean():.2f} / {100 * hits.all(axis=1).mean():.2f}" for hits in same
+        ]
         print(f"| {way} | {' | '.join(cells)} |")
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
-    parser.add_argument("--model-dirs", nargs="+", default=[MODEL_DIR], help="folders that train.py saved")
-    parser.add_argument("--base-models", nargs="+", default=[train.MINILM], help="encoders as they are before training")
-    parser.add_argument("--backends", nargs="+", default=["auto"], help="engines that run their encoders")
-    parser.add_argument("--max-seq-length", type=int, help="tokens that they read of a text; as trained, or fewer")
-    parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote")
+    parser.add_argument(
+        "--model-dirs", nargs="+", default=[MODEL_DIR], help="folders that train.py saved"
+    )
+    parser.add_argument(
+        "--base-models", nargs="+", default=[MINILM], help="encoders as they are before training"
+    )
+    parser.add_argument(
+        "--backends", nargs="+", default=["auto"], help="engines that run their encoders"
+    )
+    parser.add_argument(
+        "--max-seq-length", type=int, help="tokens that they read of a text; as trained, or fewer"
+    )
+    parser.add_argument(
+        "--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote"
+    )
     args = parser.parse_args()
 
-    data = train.load_data(Path(args.data_dir))
-    codes = {code: code for code in data["corpus"]}
-    listed = train.listed_occupations(data["train"] + data["val"], codes)
+    data = load_data(Path(args.data_dir))
+    listed = listed_codes(data["train"] + data["val"])
     anchors = [sample["anchor"] for sample in data["val"]]
-    validation = Set("validation", anchors, [""] * len(anchors), [listed[normalize(anchor)] for anchor in anchors])
+    validation = Set(
+        "validation",
+        anchors,
+        [""] * len(anchors),
+        [listed[normalize(anchor)] for anchor in anchors],
+    )
     sources = np.array([sample["source"] for sample in data["val"]])
     postings = made_up_postings(data)
     sets = [validation, postings]
     if args.sets:
         sets += [read_set(path) for path in sorted(args.sets.glob("*.tsv"))]
 
-    # Each way of coding twice: knowing the texts of the training split alone, for validation, and knowing all
+    # Each way of coding twice: for validation, knowing texts of the training split; knowing all
     known = {True: titles_of(data["train"]), False: titles_of(data["train"] + data["val"])}
-    held_out = train.pairs_of(data["val"])
+    held_out = pairs_of(data["val"])
     every_title, every_task = (
-        {(code, text) for code, texts in data["corpus"].items() for text in texts[kind]} for kind in ("titles", "tasks")
+        {(code, text) for code, texts in data["corpus"].items() for text in texts[kind]}
+        for kind in ("titles", "tasks")
     )
     ways: dict[str, dict[bool, Ranker]] = {
         "exact look-up": {is_val: exact_lookup(titles) for is_val, titles in known.items()},
@@ -211,15 +278,21 @@ def main() -> None:
     }
     classifiers = {}
     for name in args.base_models:
-        untouched, _ = train.load_base_model(name)
-        short = "MiniLM" if name == train.MINILM else Path(name).name
+        untouched, _ = load_base_model(name)
+        short = "MiniLM" if name == MINILM else Path(name).name
         classifiers[f"untouched {short}"] = classifier_of(untouched, "title_desc", args.data_dir)
     for folder in args.model_dirs:
-        label_mode = json.loads((Path(folder) / MANIFEST_FILE).read_text())["settings"]["label_mode"]
+        label_mode = json.loads((Path(folder) / MANIFEST_FILE).read_text())["settings"][
+            "label_mode"
+        ]
         for backend in args.backends:
-            classifier = JobClassifier(folder, args.data_dir, label_mode, backend, args.max_seq_length)
+            classifier = JobClassifier(
+                folder, args.data_dir, label_mode, backend, args.max_seq_length
+            )
             classifiers[f"{Path(folder).name} on {classifier.backend}"] = classifier
-    engines = [f"{name}, with known titles and tasks" for name in classifiers][len(args.base_models) :]
+    engines = [f"{name}, with known titles and tasks" for name in classifiers][
+        len(args.base_models) :
+    ]
     for name, classifier in classifiers.items():
         remember_embeddings(classifier)
         for variant, left_out in {

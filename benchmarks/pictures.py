@@ -1,11 +1,12 @@
-"""How far the confidence can be believed, and where the classifier goes wrong: pictures and a table.
+"""How far the confidence can be believed, and where the classifier errs: pictures and a table.
 
     python -m benchmarks.pictures                     # on the validation split
-    python -m benchmarks.pictures --sets FOLDER       # the confidence on every .tsv file in a folder too
+    python -m benchmarks.pictures --sets FOLDER       # confidence on the .tsv files in a folder too
 
-Writes three pictures to benchmarks/pictures/, and prints how many jobs are covered at a least confidence, and how
-many of these are right. Validation is made of alternate titles and made-up postings; there the
-classifier knows the titles and tasks of the training split alone. It was calibrated on them.
+Writes three pictures to benchmarks/pictures/, and prints how many jobs are covered at a least
+confidence, and how many of these are right. Validation is made of alternate titles and made-up
+postings; there the classifier knows the titles and tasks of the training split alone. It was
+calibrated on them.
 """
 
 import argparse
@@ -20,20 +21,13 @@ from matplotlib.colors import PowerNorm
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix
 
-import train
 from benchmarks.accuracy import Set, read_set
-from inference import (
-    DATA_DIR,
-    MAJOR_GROUPS,
-    MODEL_DIR,
-    THRESHOLDS,
-    JobClassifier,
-    Ranking,
-    hits,
-    job_texts,
-    normalize,
-    wilson,
-)
+from common.anchors import made_up_postings
+from common.evaluation import THRESHOLDS, hits, wilson
+from common.samples import listed_codes, load_data, pairs_of
+from common.soc import MAJOR_GROUPS
+from common.text import job_texts, normalize
+from inference import DATA_DIR, MODEL_DIR, JobClassifier, Ranking
 
 BINS = 10  # of the reliability diagram, with as many jobs each
 TOP_K = 5
@@ -69,7 +63,9 @@ def reliability(results: dict[str, tuple[np.ndarray, np.ndarray]]) -> plt.Figure
     return figure
 
 
-def accuracy_by_group(ranked: list[list[str]], accepted: list[set[str]], own: list[str]) -> plt.Figure:
+def accuracy_by_group(
+    ranked: list[list[str]], accepted: list[set[str]], own: list[str]
+) -> plt.Figure:
     """Top-1 and top-5 accuracy on validation titles of each major group."""
     right, groups = hits(ranked, accepted, 8), np.array([code[:2] for code in own])
     figure, axes = plt.subplots(figsize=(8, 6.5), layout="constrained")
@@ -79,11 +75,21 @@ def accuracy_by_group(ranked: list[list[str]], accepted: list[set[str]], own: li
         names.append(f"{title}  {group} (n = {len(rows):,})")
         if len(rows):
             first, among = rows[:, 0].mean(), rows.any(axis=1).mean()
-            axes.barh(place, among, color="tab:blue", alpha=0.3, label=f"top-{TOP_K}" if not place else None)
+            axes.barh(
+                place,
+                among,
+                color="tab:blue",
+                alpha=0.3,
+                label=f"top-{TOP_K}" if not place else None,
+            )
             axes.barh(place, first, color="tab:blue", label="top-1" if not place else None)
             low, high = wilson(first, len(rows))
             axes.plot([low, high], [place, place], color="black", linewidth=1)
-    axes.set(xlabel="right answers (line: 95 % interval of top-1)", xlim=(0, 1), ylim=(len(names) - 0.4, -0.6))
+    axes.set(
+        xlabel="right answers (line: 95 % interval of top-1)",
+        xlim=(0, 1),
+        ylim=(len(names) - 0.4, -0.6),
+    )
     axes.set_yticks(range(len(names)), names, fontsize=8)
     axes.grid(axis="x", alpha=0.3)
     axes.legend(loc="lower left", ncols=2, fontsize=8, bbox_to_anchor=(0, 1))
@@ -93,14 +99,30 @@ def accuracy_by_group(ranked: list[list[str]], accepted: list[set[str]], own: li
 def confusion(first: list[str], own: list[str]) -> plt.Figure:
     """Which major groups the first answers to validation titles of each major group fall into."""
     groups = list(MAJOR_GROUPS)
-    shares = confusion_matrix([code[:2] for code in own], [code[:2] for code in first], labels=groups, normalize="true")
+    shares = confusion_matrix(
+        [code[:2] for code in own], [code[:2] for code in first], labels=groups, normalize="true"
+    )
     figure, axes = plt.subplots(figsize=(9.5, 6.3), layout="constrained")
-    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.4, 0, 1))  # so that small shares are seen
+    image = axes.imshow(
+        shares, cmap="Blues", norm=PowerNorm(0.4, 0, 1)
+    )  # so that small shares are seen
     for row, column in np.argwhere(shares >= SHOWN):
         color = "white" if shares[row, column] > 0.3 else "black"
-        axes.text(column, row, f"{100 * shares[row, column]:.0f}", ha="center", va="center", fontsize=7, color=color)
+        axes.text(
+            column,
+            row,
+            f"{100 * shares[row, column]:.0f}",
+            ha="center",
+            va="center",
+            fontsize=7,
+            color=color,
+        )
     axes.set_xticks(range(len(groups)), groups, fontsize=8)
-    axes.set_yticks(range(len(groups)), [f"{title}  {group}" for group, title in MAJOR_GROUPS.items()], fontsize=8)
+    axes.set_yticks(
+        range(len(groups)),
+        [f"{title}  {group}" for group, title in MAJOR_GROUPS.items()],
+        fontsize=8,
+    )
     axes.set(xlabel="major group of the first answer", ylabel="major group of the title")
     figure.colorbar(image, label="share of the group's titles (numbers: per cent)", shrink=0.8)
     return figure
@@ -110,34 +132,54 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sets", type=Path, help="folder with labelled .tsv files")
     parser.add_argument("--model-dir", default=MODEL_DIR, help="folder that train.py saved")
-    parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote")
-    parser.add_argument("--output-dir", type=Path, default="benchmarks/pictures", help="folder for the pictures")
+    parser.add_argument(
+        "--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote"
+    )
+    parser.add_argument(
+        "--output-dir", type=Path, default="benchmarks/pictures", help="folder for the pictures"
+    )
     args = parser.parse_args()
 
-    data = train.load_data(Path(args.data_dir))
+    data = load_data(Path(args.data_dir))
     classifier = JobClassifier(args.model_dir, args.data_dir)
-    held_out = classifier.without(train.pairs_of(data["val"]))
+    held_out = classifier.without(pairs_of(data["val"]))
     samples = [sample for sample in data["val"] if sample["source"] == "alternate_title"]
-    postings = train.made_up_postings(data)
+    postings = made_up_postings(data["val"])
     titles = Set(
-        "validation titles", [s["anchor"] for s in samples], [""] * len(samples), [{s["code"]} for s in samples]
+        "validation titles",
+        [s["anchor"] for s in samples],
+        [""] * len(samples),
+        [{s["code"]} for s in samples],
     )
-    made_up = Set("validation postings", [p[0] for p in postings], [p[1] for p in postings], [{p[2]} for p in postings])
+    made_up = Set(
+        "validation postings",
+        [p[0] for p in postings],
+        [p[1] for p in postings],
+        [{p[2]} for p in postings],
+    )
     paths = sorted(args.sets.glob("*.tsv")) if args.sets else []
     sets = [texts for texts in (titles, made_up, *map(read_set, paths)) if texts.titles]
 
     def rank(texts: Set) -> Ranking:
         ranker = held_out if texts in (titles, made_up) else classifier
-        return ranker.best([job_texts(*job) for job in zip(texts.titles, texts.descriptions, strict=True)], TOP_K)
+        return ranker.best(
+            [job_texts(*job) for job in zip(texts.titles, texts.descriptions, strict=True)], TOP_K
+        )
 
     rankings = {texts.name: rank(texts) for texts in sets}
-    codes = {name: [[classifier.codes[row] for row in rows] for rows in r.rows] for name, r in rankings.items()}
+    codes = {
+        name: [[classifier.codes[row] for row in rows] for rows in r.rows]
+        for name, r in rankings.items()
+    }
     believed = {
-        texts.name: (rankings[texts.name].confidences[:, 0], hits(codes[texts.name], texts.accepted, 8)[:, 0])
+        texts.name: (
+            rankings[texts.name].confidences[:, 0],
+            hits(codes[texts.name], texts.accepted, 8)[:, 0],
+        )
         for texts in sets
     }
     own = [sample["code"] for sample in samples]
-    listed = train.listed_occupations(data["train"] + data["val"], {code: code for code in classifier.codes})
+    listed = listed_codes(data["train"] + data["val"])
     accepted = [listed[normalize(sample["anchor"])] for sample in samples]
     pictures = {
         "reliability": reliability(believed),

@@ -21,7 +21,11 @@ from transformers import get_linear_schedule_with_warmup, set_seed
 
 import train
 from benchmarks.accuracy import Set, made_up_postings, read_set
-from inference import DATA_DIR, MODEL_DIR, JobClassifier, job_texts, normalize
+from common.anchors import AnchorMaker
+from common.samples import listed_codes, load_data
+from common.samples import pairs_of as held_out_pairs
+from common.text import job_texts, normalize
+from inference import DATA_DIR, MODEL_DIR, JobClassifier
 
 CANDIDATES = 10
 JOBS_PER_STEP = 32  # as many fit into 8 GB with their candidates
@@ -32,16 +36,27 @@ VALIDATION_TITLES = 2000
 
 
 def candidates_of(classifier: JobClassifier, texts: Set) -> list[list[dict]]:
-    jobs = [{"title": title, "description": text} for title, text in zip(texts.titles, texts.descriptions, strict=True)]
+    jobs = [
+        {"title": title, "description": text}
+        for title, text in zip(texts.titles, texts.descriptions, strict=True)
+    ]
     return classifier.predict_batch(jobs, top_k=CANDIDATES, explain=True)
 
 
 def pairs_of(texts: Set, ranked: list[list[dict]]) -> tuple[list[str], list[list[str]]]:
     """Jobs, and the texts of their candidates: the title and the closest known titles."""
-    jobs = [job_texts(title, text)[0] for title, text in zip(texts.titles, texts.descriptions, strict=True)]
+    jobs = [
+        job_texts(title, text)[0]
+        for title, text in zip(texts.titles, texts.descriptions, strict=True)
+    ]
     documents = [
         [
-            "; ".join([row["title"], *(known["text"] for known in row["evidence"] if known["kind"] == "title")])
+            "; ".join(
+                [
+                    row["title"],
+                    *(known["text"] for known in row["evidence"] if known["kind"] == "title"),
+                ]
+            )
             for row in rows
         ]
         for rows in ranked
@@ -53,35 +68,49 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--sets", type=Path, required=True, help="folder with labelled .tsv files")
     parser.add_argument("--model-dir", default=MODEL_DIR, help="folder that train.py saved")
-    parser.add_argument("--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote")
+    parser.add_argument(
+        "--data-dir", default=DATA_DIR, help="folder that data_preparation.py wrote"
+    )
     parser.add_argument("--jobs", type=int, default=6000, help="training jobs, ten candidates each")
     args = parser.parse_args()
 
     settings = train.Settings()
-    data = train.load_data(Path(args.data_dir))
+    data = load_data(Path(args.data_dir))
     label_map = data["label_map"]
     classifier = JobClassifier(args.model_dir, args.data_dir)
-    codes = dict.fromkeys(label_map)
-    listed = train.listed_occupations(data["train"] + data["val"], {code: code for code in codes})
+    listed = listed_codes(data["train"] + data["val"])
     set_seed(settings.seed)
     rng = random.Random(settings.seed)
 
-    # The titles of the training jobs are held out too, or each would find itself among the known ones
+    # The titles of the training jobs are held out too, or each would find itself
     titles = [sample for sample in data["train"] if sample["source"] == "alternate_title"]
     sampled = rng.sample(titles, args.jobs)
-    without = classifier.without(train.pairs_of([*data["val"], *sampled]))
+    without = classifier.without(held_out_pairs([*data["val"], *sampled]))
     rows = [{**sample, "label": label_map[sample["code"]]} for sample in sampled]
-    anchors = train.AnchorMaker(data["train"], label_map, settings)(rows)
-    split = [anchor.partition(". ")[::2] if len(anchor) > LONG else (anchor, "") for anchor in anchors]
+    anchors = AnchorMaker(
+        data["train"], label_map, settings.noise, settings.postings, settings.seed
+    )(rows)
+    split = [
+        anchor.partition(". ")[::2] if len(anchor) > LONG else (anchor, "") for anchor in anchors
+    ]
     accepted = [listed[normalize(sample["anchor"])] for sample in sampled]
     training = Set("training", [title for title, _ in split], [text for _, text in split], accepted)
     ranked = candidates_of(without, training)
     jobs, documents = pairs_of(training, ranked)
-    relevant = [[row["code"] in right for row in rows] for rows, right in zip(ranked, accepted, strict=True)]
-    usable = [i for i, hits in enumerate(relevant) if any(hits)]  # nothing to learn where no candidate is right
+    relevant = [
+        [row["code"] in right for row in rows] for rows, right in zip(ranked, accepted, strict=True)
+    ]
+    usable = [
+        i for i, hits in enumerate(relevant) if any(hits)
+    ]  # nothing to learn where no candidate is right
 
-    model = CrossEncoder(str(args.model_dir), num_labels=1, max_length=settings.max_seq_length, local_files_only=True,
-                         model_kwargs={"dtype": torch.float32})  # fmt: skip
+    model = CrossEncoder(
+        str(args.model_dir),
+        num_labels=1,
+        max_length=settings.max_seq_length,
+        local_files_only=True,
+        model_kwargs={"dtype": torch.float32},
+    )
     loss = ListNetLoss(model, mini_batch_size=16)
     steps = len(usable) // JOBS_PER_STEP
     optimizer = torch.optim.AdamW(model.parameters(), lr=LEARNING_RATE, fused=True)
@@ -113,16 +142,27 @@ def main() -> None:
     print("\n| top-1 / top-5 by weight | " + " | ".join(map(str, WEIGHTS)) + " | ms a job |")
     print("|---|" + "---|" * (len(WEIGHTS) + 1))
     postings = made_up_postings(data)
-    for texts in (validation, postings, *(read_set(path) for path in sorted(args.sets.glob("*.tsv")))):
+    for texts in (
+        validation,
+        postings,
+        *(read_set(path) for path in sorted(args.sets.glob("*.tsv"))),
+    ):
         ranked = candidates_of(without if texts in (validation, postings) else classifier, texts)
         jobs, documents = pairs_of(texts, ranked)
-        flat = [(job, document) for job, row in zip(jobs, documents, strict=True) for document in row]
+        flat = [
+            (job, document) for job, row in zip(jobs, documents, strict=True) for document in row
+        ]
         start = time.perf_counter()
-        logits = model.predict(flat, batch_size=32, show_progress_bar=False).reshape(len(jobs), CANDIDATES)
+        logits = model.predict(flat, batch_size=32, show_progress_bar=False).reshape(
+            len(jobs), CANDIDATES
+        )
         milliseconds = 1000 * (time.perf_counter() - start) / len(jobs)
         scores = np.array([[row["score"] for row in rows] for rows in ranked])
         right = np.array(
-            [[row["code"] in codes for row in rows] for rows, codes in zip(ranked, texts.accepted, strict=True)]
+            [
+                [row["code"] in codes for row in rows]
+                for rows, codes in zip(ranked, texts.accepted, strict=True)
+            ]
         )
         cells = []
         for weight in WEIGHTS:

@@ -3,7 +3,7 @@
     python -m benchmarks.speed                 # 5 minutes on two laptop cores
     python -m benchmarks.speed --rounds 2      # a first look
     python -m benchmarks.speed --rounds 0 --rows 100000 1000000     # whole files
-    python -m benchmarks.speed --rounds 0 --pipeline                # data preparation and training: 8 minutes
+    python -m benchmarks.speed --rounds 0 --pipeline         # data preparation, training: 8 minutes
 
 Each way of coding runs in a process of its own, and all take turns, so that a machine that is
 slower for a while slows all of them. Baselines are sentence-transformers as its examples use it
@@ -33,8 +33,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from onnx import TensorProto
 
-from inference import BACKENDS, DATA_DIR, DEMO, MODEL_DIR, Graph, JobClassifier, TensorProto, session_of
+from common.encoders import Graph, session_of
+from common.files import read_json
+from inference import DATA_DIR, DEMO_FILE, INDEX_FILE, MODEL_DIR, JobClassifier
 
 SEED = 42
 LATENCIES = 40  # calls a turn, one job each
@@ -45,13 +48,19 @@ PREPARATIONS = 3  # rounds of data preparation
 MIB = 1024 if sys.platform == "linux" else 1024**2  # in what getrusage counts
 
 
+def demo_texts() -> list[str]:
+    return [posting["description"] for posting in read_json(DEMO_FILE)]
+
+
 def made_up_jobs(occupations: list[str]) -> tuple[list[str], list[str]]:
     """Distinct titles, and postings of 200 words."""
-    from train import noisy_title
+    from common.anchors import noisy_title
 
     rng = random.Random(SEED)
-    titles = list(dict.fromkeys(noisy_title(rng.choice(occupations), rng) for _ in range(20 * TITLES)))
-    sentences = [sentence for _, text, _ in DEMO for sentence in text.split(". ")]
+    titles = list(
+        dict.fromkeys(noisy_title(rng.choice(occupations), rng) for _ in range(20 * TITLES))
+    )
+    sentences = [sentence for text in demo_texts() for sentence in text.split(". ")]
     texts = [". ".join(rng.sample(sentences, len(sentences))).split() for _ in titles]
     return titles, [" ".join(words[:WORDS]) for words in texts]
 
@@ -63,7 +72,9 @@ def ours(backend: str, max_seq_length: int | None = None) -> Callable[[list[tupl
     classifier = JobClassifier(backend=backend, max_seq_length=max_seq_length)
 
     def code(jobs: list[tuple[str, str]]) -> Any:
-        return classifier.predict_batch([{"title": title, "description": text} for title, text in jobs], TOP_K)
+        return classifier.predict_batch(
+            [{"title": title, "description": text} for title, text in jobs], TOP_K
+        )
 
     return code
 
@@ -74,7 +85,7 @@ def plain() -> Callable[[list[tuple[str, str]]], Any]:
     from sentence_transformers import SentenceTransformer
 
     model = SentenceTransformer(MODEL_DIR, model_kwargs={"dtype": "float32"})
-    labels = load_file(f"{MODEL_DIR}/{BACKENDS['torch'].index_file}")["label_embeddings"]
+    labels = load_file(f"{MODEL_DIR}/{INDEX_FILE}")["label_embeddings"]
 
     def code(jobs: list[tuple[str, str]]) -> Any:
         texts = [f"{title}. {text}" if text else title for title, text in jobs]
@@ -96,7 +107,6 @@ def look_up() -> Callable[[list[tuple[str, str]]], Any]:
 WAYS: dict[str, Callable[[], Callable]] = {
     "onnx (8 bits)": lambda: ours("onnx"),
     "onnx, 128 tokens": lambda: ours("onnx", 128),
-    "onnx-float32": lambda: ours("onnx-float32"),
     "torch": lambda: ours("torch"),
     "plain sentence-transformers": plain,
     "TF-IDF look-up": look_up,
@@ -114,7 +124,7 @@ START_UP = {
 
 
 def serve(way: str, pipe: Connection) -> None:
-    """Code the batches that come, and send back the seconds each took; at the end the peak memory in MiB."""
+    """Code the batches that come; send back the seconds each took, at the end the peak in MiB."""
     code = WAYS[way]()
     while (batches := pipe.recv()) is not None:
         seconds = []
@@ -155,29 +165,36 @@ def code_files(sizes: list[int], titles: list[str]) -> None:
         for rows in sorted(sizes):
             jobs, coded = Path(folder, f"{rows}.csv"), Path(folder, f"{rows}-coded.csv")
             with open(jobs, "w", encoding="utf-8", newline="") as file:
-                csv.writer(file).writerows([["title"], *([rng.choice(titles)] for _ in range(rows))])
+                csv.writer(file).writerows(
+                    [["title"], *([rng.choice(titles)] for _ in range(rows))]
+                )
             start = time.perf_counter()
-            # By way of a small process: the peak of its child is not mixed up with what this one holds
+            # By way of a small process: its child's peak is not mixed up with this one's
             code = (
                 "import resource, subprocess, sys; "
                 "subprocess.run(sys.argv[1:], check=True, stdout=subprocess.DEVNULL); "
                 "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss)"
             )
             command = [sys.executable, "inference.py", "--input", str(jobs), "--output", str(coded)]
-            result = subprocess.run([sys.executable, "-c", code, *command], check=True, stdout=subprocess.PIPE)
+            result = subprocess.run(
+                [sys.executable, "-c", code, *command], check=True, stdout=subprocess.PIPE
+            )
             seconds, peak = time.perf_counter() - start, int(result.stdout) / MIB
-            print(f"A file of {rows:,} rows, {len(titles):,} distinct titles: {seconds:.0f} s, {peak:,.0f} MiB.")
+            print(
+                f"A file of {rows:,} rows, {len(titles):,} distinct titles: "
+                f"{seconds:.0f} s, {peak:,.0f} MiB."
+            )
 
 
 def made_up_release(folder: Path, occupations: list[tuple[str, str]]) -> None:
-    """Write eight workbooks with rows like those of O*NET for some occupations, given as (code, title)."""
+    """Write eight workbooks with rows like those of O*NET for some occupations (code, title)."""
     import pandas as pd  # in here: the processes whose memory is measured import this module too
 
-    from data_preparation import CODE, RATING_COLUMNS, TITLE
-    from train import noisy_title
+    from common.anchors import noisy_title
+    from common.onet import CODE, RATING_COLUMNS, TITLE
 
     rng = random.Random(SEED)
-    words = sorted({word.strip(",.:") for _, text, _ in DEMO for word in text.split()})
+    words = sorted({word.strip(",.:") for text in demo_texts() for word in text.split()})
 
     def phrase(n: int) -> str:
         return " ".join(rng.choices(words, k=n))
@@ -189,19 +206,26 @@ def made_up_release(folder: Path, occupations: list[tuple[str, str]]) -> None:
     def ratings(elements: int) -> Any:
         names = [phrase(2) for _ in range(elements)]
         rows = [
-            (c, name, s, rng.uniform(1, 5), "N", "N") for c, _ in occupations for name in names for s in ("IM", "LV")
+            (c, name, s, rng.uniform(1, 5), "N", "N")
+            for c, _ in occupations
+            for name in names
+            for s in ("IM", "LV")
         ]
         return pd.DataFrame(rows, columns=list(RATING_COLUMNS))
 
     example = ["Example", "Commodity Title"]
     tables = {
-        "Occupation Data": listed([TITLE, "Description"], 1, lambda title: title, lambda _: phrase(30)),
+        "Occupation Data": listed(
+            [TITLE, "Description"], 1, lambda title: title, lambda _: phrase(30)
+        ),
         "Alternate Titles": listed(["Alternate Title"], 56, lambda title: noisy_title(title, rng)),
         "Task Statements": listed(["Task"], 18, lambda _: phrase(15)),
         "Skills": ratings(35),
         "Knowledge": ratings(33),
         "Abilities": ratings(52),
-        "Technology Skills": listed([*example, "Hot Technology"], 32, *[lambda _: phrase(2)] * 2, lambda _: "Y"),
+        "Technology Skills": listed(
+            [*example, "Hot Technology"], 32, *[lambda _: phrase(2)] * 2, lambda _: "Y"
+        ),
         "Tools Used": listed(example, 41, *[lambda _: phrase(2)] * 2),
     }
     for name, table in tables.items():
@@ -216,7 +240,14 @@ def pipeline() -> None:
     occupations = list(zip(classifier.codes, classifier.titles, strict=True))[::3]
     with tempfile.TemporaryDirectory() as folder:
         made_up_release(Path(folder), occupations)
-        prepare = [sys.executable, "data_preparation.py", "--onet-dir", folder, "--output-dir", f"{folder}/data"]
+        prepare = [
+            sys.executable,
+            "data_preparation.py",
+            "--onet-dir",
+            folder,
+            "--output-dir",
+            f"{folder}/data",
+        ]
         read = "import pandas, sys; [pandas.read_excel(path) for path in sys.argv[1:]]"
         baseline = [sys.executable, "-c", read, *map(str, Path(folder).glob("*.xlsx"))]
         seconds = {"data_preparation.py": [], "reading by pandas and openpyxl": []}
@@ -227,7 +258,10 @@ def pipeline() -> None:
                 seconds[way].append(time.perf_counter() - start)
         manifest = json.loads(Path(folder, "data", "manifest.json").read_text())
         samples = sum(sum(counts.values()) for counts in manifest["samples"].values())
-        print(f"Data preparation: {len(occupations)} occupations, {samples:,} samples, {PREPARATIONS} rounds")
+        print(
+            f"Data preparation: {len(occupations)} occupations, {samples:,} samples, "
+            f"{PREPARATIONS} rounds"
+        )
         for way, values in seconds.items():
             print(f"{way:<32}{with_range(values, 1)} s")
         print("\nTraining: ", end="")
@@ -237,8 +271,12 @@ def pipeline() -> None:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--rounds", type=int, default=6, help="turns of each way of coding")
-    parser.add_argument("--rows", type=int, nargs="+", default=[], help="also code CSV files of so many rows")
-    parser.add_argument("--pipeline", action="store_true", help="also measure data preparation and training")
+    parser.add_argument(
+        "--rows", type=int, nargs="+", default=[], help="also code CSV files of so many rows"
+    )
+    parser.add_argument(
+        "--pipeline", action="store_true", help="also measure data preparation and training"
+    )
     args = parser.parse_args()
     if args.pipeline:
         pipeline()
@@ -250,8 +288,6 @@ def main() -> None:
 
 def compare(rounds: int) -> None:
     ways = dict(WAYS)
-    if not Path(MODEL_DIR, BACKENDS["onnx-float32"].weights).is_file():
-        del ways["onnx-float32"]
     if not Path(DATA_DIR, "corpus.json").is_file():
         del ways["TF-IDF look-up"]
 
@@ -288,9 +324,16 @@ def compare(rounds: int) -> None:
         pipe.send(None)
         memory[way] = pipe.recv()
 
-    packages = ", ".join(f"{name} {version(name)}" for name in ("onnxruntime", "torch", "sentence-transformers"))
-    print(f"{platform.machine()}, {os.cpu_count()} cores, {packages}, seed {SEED}, {rounds} rounds\n")
-    print("| | start-up, s | a title, ms: p50 / 95 / 99 | a posting, ms: p50 / 95 / 99 | titles/s | postings/s | MiB |")
+    packages = ", ".join(
+        f"{name} {version(name)}" for name in ("onnxruntime", "torch", "sentence-transformers")
+    )
+    print(
+        f"{platform.machine()}, {os.cpu_count()} cores, {packages}, seed {SEED}, {rounds} rounds\n"
+    )
+    print(
+        "| | start-up, s | a title, ms: p50 / 95 / 99 | a posting, ms: p50 / 95 / 99 "
+        "| titles/s | postings/s | MiB |"
+    )
     print("|---|---|---|---|---|---|---|")
     for way in ways:
         begin = with_range(start_up[way], 2) if way in start_up else ""
@@ -301,8 +344,9 @@ def compare(rounds: int) -> None:
     tokens = JobClassifier(backend="onnx").encoder.tokenizer.encode_batch
     mean = [np.mean([len(encoding.ids) for encoding in tokens(part)]) for part in (titles, texts)]
     print(f"\nTokens in the mean: a title {mean[0]:.1f}, a posting's description {mean[1]:.0f}.")
-    print(f"Products of the encoder: {matrix_rate(True):,.0f} billion operations a second in 8 bits, "
-          f"{matrix_rate(False):,.0f} in float32. A token takes 21 million.")  # fmt: skip
+    rates = f"{matrix_rate(True):,.0f} billion operations a second in 8 bits"
+    rates += f", {matrix_rate(False):,.0f} in float32"
+    print(f"Products of the encoder: {rates}. A token takes 21 million.")
 
 
 def with_range(values: list[float], digits: int) -> str:

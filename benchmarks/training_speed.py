@@ -1,6 +1,6 @@
 """Training pairs per second: the plain recipe against train.py's, turn about in one run.
 
-    python -m benchmarks.training_speed                    # as benchmarks.speed does on made-up data
+    python -m benchmarks.training_speed            # as benchmarks.speed does on made-up data
 
 Plain is what sentence-transformers' examples do: random batches of 32 (anchor, label text) pairs,
 both padded to the longest of the batch, float32 (and the same in bf16). Needs processed_data/;
@@ -19,13 +19,18 @@ import torch
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 import train
+from common.anchors import AnchorMaker
+from common.batches import DistinctLabelCollator
+from common.samples import load_data
 
 ROUNDS = 7  # of which the first, slower one does not count
 SECONDS_PER_TURN = 6.0
 
 
-def features_of(batch: dict[str, torch.Tensor]) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
-    """The groups of texts in a batch of DistinctLabelCollator, and what they are, as the loss takes them."""
+def features_of(
+    batch: dict[str, torch.Tensor],
+) -> tuple[list[dict[str, torch.Tensor]], torch.Tensor]:
+    """The groups of texts in a DistinctLabelCollator's batch, and what they are, for the loss."""
     labels = batch.pop("label")
     groups = defaultdict(dict)
     for key, value in batch.items():
@@ -37,18 +42,25 @@ def features_of(batch: dict[str, torch.Tensor]) -> tuple[list[dict[str, torch.Te
 def compare(data_dir: str) -> None:
     """Measure the recipes on the data in a folder, and print them."""
     settings = train.Settings(data_dir=data_dir)
-    data = train.load_data(Path(settings.data_dir))
+    data = load_data(Path(settings.data_dir))
     label_map = data["label_map"]
     label_texts = [texts[settings.label_mode] for texts in data["corpus"].values()]
-    listed = train.listed_occupations(data["train"], label_map)
+    listed = train.listed_labels(data["train"], label_map)
     dataset = train.pairs_dataset(data["train"], label_map, settings.sources)
     model, _ = train.load_base_model(settings.base_model)
     model.max_seq_length = settings.max_seq_length
     sampler = train.neighbour_sampler(settings, model, label_texts)(
-        dataset, batch_size=settings.batch_size * settings.anchors_per_label, drop_last=False, seed=settings.seed
+        dataset,
+        batch_size=settings.batch_size * settings.anchors_per_label,
+        drop_last=False,
+        seed=settings.seed,
     )
-    make_anchors = train.AnchorMaker(data["train"], label_map, settings)
-    collator = train.DistinctLabelCollator(model, label_texts, listed, make_anchors, settings.length_ratio)
+    make_anchors = AnchorMaker(
+        data["train"], label_map, settings.noise, settings.postings, settings.seed
+    )
+    collator = DistinctLabelCollator(
+        model, label_texts, listed, make_anchors, settings.length_ratio
+    )
     ours, plain = train.DistinctLabelRankingLoss(model), MultipleNegativesRankingLoss(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-9, fused=True)
     rng = np.random.default_rng(settings.seed)
@@ -92,7 +104,8 @@ def compare(data_dir: str) -> None:
         middle = statistics.median(values[1:])
         spread = f"{min(values[1:]):.0f}-{max(values[1:]):.0f}"
         print(
-            f"{name:<20}{middle:>18.0f}{spread:>14}{middle / baseline:>14.1f}{3 * len(dataset) / middle / 60:>8.0f} min"
+            f"{name:<20}{middle:>18.0f}{spread:>14}{middle / baseline:>14.1f}"
+            f"{3 * len(dataset) / middle / 60:>8.0f} min"
         )
 
 

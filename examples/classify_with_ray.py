@@ -2,7 +2,7 @@
 
     pip install "ray[data]"
     python examples/classify_with_ray.py jobs/ coded/                  # two workers
-    python examples/classify_with_ray.py jobs/ coded/ --workers 64     # on a cluster: RAY_ADDRESS says where
+    python examples/classify_with_ray.py jobs/ coded/ --workers 64     # on a cluster: RAY_ADDRESS
 
 Each worker loads one classifier and codes batch after batch; columns that are added are those of
 `python inference.py --input`. Every worker takes one core and needs about 0.5 GB of memory.
@@ -18,7 +18,8 @@ sys.path.insert(0, str(PROJECT))
 import pyarrow as pa  # noqa: E402
 import ray  # noqa: E402
 
-import inference  # noqa: E402
+from common import encoders, tables  # noqa: E402
+from inference import DATA_DIR, MODEL_DIR, JobClassifier  # noqa: E402
 
 BLOCK = 5000  # rows coded, and written, together
 
@@ -27,19 +28,20 @@ class Coder:
     """One classifier, kept by a worker for all its batches."""
 
     def __init__(self, title_column: str, description_column: str | None, top_k: int) -> None:
-        inference.THREADS = 1
-        self.classifier = inference.JobClassifier(PROJECT / inference.MODEL_DIR, PROJECT / inference.DATA_DIR)
+        encoders.THREADS = 1
+        self.classifier = JobClassifier(PROJECT / MODEL_DIR, PROJECT / DATA_DIR)
         self.columns, self.top_k = (title_column, description_column), top_k
         self.answers = {}  # so that a worker codes repeated titles once
 
     def __call__(self, table: pa.Table) -> pa.Table:
         titles, descriptions = (
-            table.column(name).to_pylist() if name else [None] * table.num_rows for name in self.columns
+            table.column(name).to_pylist() if name else [None] * table.num_rows
+            for name in self.columns
         )
-        for name, values in inference.new_columns(
+        for name, values in tables.new_columns(
             self.classifier, titles, descriptions, self.top_k, answers=self.answers
         ).items():
-            kind = pa.float64() if name.startswith(inference.NUMBERS) else pa.string()
+            kind = pa.float64() if name.startswith(tables.NUMBERS) else pa.string()
             table = table.append_column(name, pa.array(values, kind))
         return table
 
@@ -55,7 +57,9 @@ def main() -> None:
     args = parser.parse_args()
 
     ray.init()
-    jobs = ray.data.read_parquet(args.input).repartition(target_num_rows_per_block=BLOCK)  # else small files make one
+    jobs = ray.data.read_parquet(args.input).repartition(
+        target_num_rows_per_block=BLOCK
+    )  # else small files make one
     jobs.map_batches(
         Coder,
         fn_constructor_args=(args.title_column, args.description_column, args.top_k),

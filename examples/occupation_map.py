@@ -1,11 +1,11 @@
 """A map of the 1,016 occupations with a job on it: what is close in meaning is close on the map.
 
-    python examples/occupation_map.py "ICU Nurse" "Care for critically ill patients, monitor ventilators and drips."
+    python examples/occupation_map.py "ICU Nurse" "Care for critically ill patients."
     python examples/occupation_map.py "Barista" --output barista.png
 
-The vectors of all label texts and of the job, 384 dimensions each, are laid out in two by t-SNE (van
-der Maaten and Hinton 2008); colours and names are those of the SOC major groups. Distances across
-the map mean little: t-SNE keeps neighbours together, not proportions.
+The vectors of all label texts and of the job, 384 dimensions each, are laid out in two by t-SNE
+(van der Maaten and Hinton 2008). Distances across the map mean little: t-SNE keeps neighbours
+together, not proportions.
 """
 
 import argparse
@@ -22,7 +22,9 @@ from sklearn.manifold import TSNE
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
-from inference import DATA_DIR, DIGITS, MAJOR_GROUPS, MODEL_DIR, JobClassifier, job_texts  # noqa: E402
+from common.soc import DIGITS, MAJOR_GROUPS  # noqa: E402
+from common.text import job_texts  # noqa: E402
+from inference import DATA_DIR, MODEL_DIR, JobClassifier  # noqa: E402
 
 SEED = 42
 PERPLEXITY = 20  # neighbours that count: about as many as a SOC minor group has occupations
@@ -33,8 +35,10 @@ OUTLINE = [effects.withStroke(linewidth=2.5, foreground="white")]
 def draw(classifier: JobClassifier, title: str, description: str, output: Path) -> None:
     best = classifier.predict(title, description, top_k=LINES)
     job = classifier.encoder.encode([job_texts(title, description)[0]])
-    vectors = np.concatenate([classifier.label_embeddings, job])
-    layout = TSNE(metric="cosine", init="pca", perplexity=PERPLEXITY, random_state=SEED).fit_transform(vectors)
+    vectors = np.concatenate([classifier.index.label_embeddings, job])
+    layout = TSNE(
+        metric="cosine", init="pca", perplexity=PERPLEXITY, random_state=SEED
+    ).fit_transform(vectors)
     points, place = layout[:-1], layout[-1]
 
     figure, axes = plt.subplots(figsize=(11, 9), layout="constrained")
@@ -47,7 +51,9 @@ def draw(classifier: JobClassifier, title: str, description: str, output: Path) 
         middle = members[distances[:, len(members) // 4].argmin()]  # where the group is densest
         name = name.replace(" and ", " and\n", 1)
         dark = (*(0.6 * color[:3]), 1)
-        axes.text(*middle, name, fontsize=8, color=dark, ha="center", va="center", path_effects=OUTLINE)
+        axes.text(
+            *middle, name, fontsize=8, color=dark, ha="center", va="center", path_effects=OUTLINE
+        )
     for row in best:
         end = points[classifier.codes.index(row["code"])]
         axes.plot(*zip(place, end, strict=True), color="black", linewidth=0.8)
@@ -62,10 +68,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("title", help="job title")
     parser.add_argument("description", nargs="?", default="", help="job description")
-    parser.add_argument("--output", type=Path, default=Path("occupation_map.png"), help="picture to write")
+    parser.add_argument(
+        "--output", type=Path, default=Path("occupation_map.png"), help="picture to write"
+    )
     args = parser.parse_args()
     try:
-        draw(JobClassifier(PROJECT / MODEL_DIR, PROJECT / DATA_DIR), args.title, args.description, args.output)
+        draw(
+            JobClassifier(PROJECT / MODEL_DIR, PROJECT / DATA_DIR),
+            args.title,
+            args.description,
+            args.output,
+        )
     except (OSError, ValueError) as error:
         sys.exit(f"error: {error}")
     print(f"written to {args.output}")

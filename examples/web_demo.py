@@ -23,36 +23,58 @@ sys.path.insert(0, str(PROJECT))
 import gradio as gr  # noqa: E402
 import jinja2  # noqa: E402
 
-import inference  # noqa: E402
+from common import tables  # noqa: E402
+from inference import DATA_DIR, MODEL_DIR, JobClassifier  # noqa: E402
 
 # ------------------------------------------------------------------------------ settings
 
 PORT = 7860  # Gradio's own
-TOP_K = {"minimum": 1, "maximum": 10, "step": 1, "precision": 0}  # the eleventh answer is hardly ever right
-UPLOAD_LIMIT = "20mb"  # some five minutes on two cores; more is for inference.py --input, which can be interrupted
+TOP_K = {
+    "minimum": 1,
+    "maximum": 10,
+    "step": 1,
+    "precision": 0,
+}  # the eleventh answer is hardly ever right
+UPLOAD_LIMIT = "20mb"  # five minutes on two cores; more is for inference.py --input
 PREVIEW_ROWS = 20  # of a coded table; all are in the file
 PROGRESS = gr.Progress(track_tqdm=True)  # shows code_file's progress bar in the page
-FONT = gr.themes.LocalFont("Source Sans Pro", weights=(400, 700))  # Gradio's default, 600, lacks most Latin letters
+FONT = gr.themes.LocalFont(
+    "Source Sans Pro", weights=(400, 700)
+)  # Gradio's default, 600, lacks most Latin letters
 
-# Jinja escapes all texts. Gradio's own templates (html_template) would run a title such as ${...} as JavaScript.
+# Jinja escapes all texts. Gradio's own templates would run a title such as ${...} as JavaScript.
 ANSWERS = jinja2.Environment(autoescape=True).from_string("""
 <table>
-  <tr><th>Rank</th><th>O*NET-SOC code</th><th>Occupation</th><th>Confidence</th><th>Score</th><th>Margin</th></tr>
+  <tr>
+    <th>Rank</th><th>O*NET-SOC code</th><th>Occupation</th>
+    <th>Confidence</th><th>Score</th><th>Margin</th>
+  </tr>
   {% for row in ranked %}
   <tr>
     <td>{{ row.rank }}</td> <td>{{ row.code }}</td> <td class="text">{{ row.title }}</td>
-    <td><b>{{ "%.1f"|format(100 * row.confidence) }} %</b><i style="width: {{ 6 * row.confidence }}em"></i></td>
-    <td>{{ "%.3f"|format(row.score) }}</td> <td>{{ "" if row.margin is none else "%.3f"|format(row.margin) }}</td>
+    <td>
+      <b>{{ "%.1f"|format(100 * row.confidence) }} %</b>
+      <i style="width: {{ 6 * row.confidence }}em"></i>
+    </td>
+    <td>{{ "%.3f"|format(row.score) }}</td>
+    <td>{{ "" if row.margin is none else "%.3f"|format(row.margin) }}</td>
   </tr>
   {% endfor %}
 </table>
-<p>Confidence: probability that the occupation is right. Score: mean of cosines. Margin: distance to the next score.</p>
+<p>Confidence: probability that the occupation is right. Score: mean of cosines.
+Margin: distance to the next score.</p>
 <h4>SOC levels of the first answer</h4>
 {% set first = ranked[0] %}
 <table>
-  <tr><td>Major group, 2 digits</td> <td class="text">{{ first.major_group }} {{ first.major_group_title }}</td></tr>
+  <tr>
+    <td>Major group, 2 digits</td>
+    <td class="text">{{ first.major_group }} {{ first.major_group_title }}</td>
+  </tr>
   <tr><td>SOC code, 6 digits</td> <td class="text">{{ first.soc }}</td></tr>
-  <tr><td>O*NET-SOC code, 8 digits</td> <td class="text">{{ first.code }} {{ first.title }}</td></tr>
+  <tr>
+    <td>O*NET-SOC code, 8 digits</td>
+    <td class="text">{{ first.code }} {{ first.title }}</td>
+  </tr>
 </table>
 <h4>Evidence: the known texts closest to the job</h4>
 {% for row in ranked %}
@@ -61,7 +83,10 @@ ANSWERS = jinja2.Environment(autoescape=True).from_string("""
   <table>
     <tr><th>Kind</th><th>Text</th><th>Cosine</th></tr>
     {% for known in row.evidence %}
-    <tr><td>{{ known.kind }}</td> <td class="text">{{ known.text }}</td> <td>{{ "%.3f"|format(known.score) }}</td></tr>
+    <tr>
+      <td>{{ known.kind }}</td> <td class="text">{{ known.text }}</td>
+      <td>{{ "%.3f"|format(known.score) }}</td>
+    </tr>
     {% endfor %}
   </table>
 </details>
@@ -70,27 +95,34 @@ ANSWERS = jinja2.Environment(autoescape=True).from_string("""
 STYLE = """
 table { width: 100%; margin: 0 0 0.5em; }
 table, tr { border: 0; }
-th, td { border: 0; border-bottom: 1px solid var(--border-color-primary); padding: 0.35em 0.6em; white-space: nowrap; }
+th, td { border: 0; padding: 0.35em 0.6em; white-space: nowrap; }
+th, td { border-bottom: 1px solid var(--border-color-primary); }
 .text { width: 100%; white-space: normal; }
 td b { display: inline-block; width: 4em; font-weight: normal; }
 td i { display: inline-block; height: 0.7em; background: var(--color-accent); }
 summary { cursor: pointer; padding: 0.2em 0; }
 """
 CREDIT = """\
-O\\*NET® Database by the U.S. Department of Labor, Employment and Training Administration (USDOL/ETA), used under the
-[CC BY 4.0](https://creativecommons.org/licenses/by/4.0/) license, modified. O\\*NET® is a trademark of USDOL/ETA, which
-has not approved, endorsed or tested this page. Do not decide about a person on a predicted code alone."""
+O\\*NET® Database by the U.S. Department of Labor, Employment and Training Administration
+(USDOL/ETA), used under the [CC BY 4.0](https://creativecommons.org/licenses/by/4.0/) license,
+modified. O\\*NET® is a trademark of USDOL/ETA, which has not approved, endorsed or tested this
+page. Do not decide about a person on a predicted code alone."""
 
 # ------------------------------------------------------------------------------ page
 
 
-def page(classifier: inference.JobClassifier) -> gr.Blocks:
+def page(classifier: JobClassifier) -> gr.Blocks:
     with gr.Blocks(title="O*NET job classifier", analytics_enabled=False) as blocks:
-        gr.Markdown("# O\\*NET job classifier\nJob titles and postings in, ranked O\\*NET-SOC occupations out.")
+        gr.Markdown(
+            "# O\\*NET job classifier\n"
+            "Job titles and postings in, ranked O\\*NET-SOC occupations out."
+        )
         with gr.Tab("One job"), gr.Row():
             with gr.Column(scale=2):
                 title = gr.Textbox(label="Job title", placeholder="ICU Nurse")
-                description = gr.Textbox(label="Job description (optional)", lines=8, placeholder="Duties first.")
+                description = gr.Textbox(
+                    label="Job description (optional)", lines=8, placeholder="Duties first."
+                )
                 top_k = gr.Slider(**TOP_K, value=5, label="Number of answers (top-k)")
                 button = gr.Button("Code this job", variant="primary")
             with gr.Column(scale=3):
@@ -100,18 +132,26 @@ def page(classifier: inference.JobClassifier) -> gr.Blocks:
 
         with gr.Tab("A table"):
             with gr.Row():
-                upload = gr.File(label="CSV, TSV, JSON Lines or Parquet file", file_types=list(inference.FILES))
+                upload = gr.File(
+                    label="CSV, TSV, JSON Lines or Parquet file", file_types=list(tables.FILES)
+                )
                 with gr.Column():
                     with gr.Row():
                         title_column = gr.Textbox("title", label="Title column")
                         hint = "description, if there is one"
-                        description_column = gr.Textbox(label="Description column (optional)", placeholder=hint)
+                        description_column = gr.Textbox(
+                            label="Description column (optional)", placeholder=hint
+                        )
                     with gr.Row():
                         top_k = gr.Slider(**TOP_K, value=3, label="Answers per row (top-k)")
-                        min_confidence = gr.Slider(0, 1, value=0, step=0.05, label="Least confidence (0: off)")
+                        min_confidence = gr.Slider(
+                            0, 1, value=0, step=0.05, label="Least confidence (0: off)"
+                        )
                     button = gr.Button("Code this table", variant="primary")
             result = gr.Textbox(label="Result", lines=2)
-            preview = gr.Dataframe(label=f"First {PREVIEW_ROWS} rows: title and answers", visible=False)
+            preview = gr.Dataframe(
+                label=f"First {PREVIEW_ROWS} rows: title and answers", visible=False
+            )
             download = gr.DownloadButton(visible=False)
         table = [upload, title_column, description_column, top_k, min_confidence]
         button.click(partial(code_table, classifier), table, [result, preview, download])
@@ -121,7 +161,7 @@ def page(classifier: inference.JobClassifier) -> gr.Blocks:
 
 @contextmanager
 def errors_shown(upload: str = "") -> Iterator[None]:
-    """Show errors of inference.py in the page; an upload is named there without the folder where Gradio put it."""
+    """Show errors in the page; an upload is named without the folder where Gradio put it."""
     try:
         yield
     except (ImportError, OSError, ValueError) as error:
@@ -129,13 +169,13 @@ def errors_shown(upload: str = "") -> Iterator[None]:
         raise gr.Error(html.escape(message), print_exception=False) from None
 
 
-def code_job(classifier: inference.JobClassifier, title: str, description: str, top_k: int) -> str:
+def code_job(classifier: JobClassifier, title: str, description: str, top_k: int) -> str:
     with errors_shown():
         return ANSWERS.render(ranked=classifier.predict(title, description, top_k, explain=True))
 
 
 def code_table(
-    classifier: inference.JobClassifier,
+    classifier: JobClassifier,
     upload: str | None,
     title_column: str,
     description_column: str,
@@ -149,33 +189,48 @@ def code_table(
     path, least = Path(upload), min_confidence or None
     output = Path(tempfile.mkdtemp(dir=path.parent)) / f"{path.stem}-coded{path.suffix}"
     with errors_shown(upload):
-        counts = inference.code_file(
-            classifier, path, output, title_column or "title", description_column or None, top_k, least
+        counts = tables.code_file(
+            classifier,
+            path,
+            output,
+            title_column or "title",
+            description_column or None,
+            top_k,
+            least,
         )
-    table = inference.read_table(output)
+    table = tables.read_table(output)
     part = next(table.parts())[:PREVIEW_ROWS]
-    shown = [title_column or "title", *inference.new_columns(classifier, [], [], top_k, least)]
-    rows = zip(*([as_text(value) for value in table.column(part, name)] for name in shown), strict=True)
+    shown = [title_column or "title", *tables.added_columns(top_k, least), tables.PROBLEM]
+    rows = zip(
+        *([as_text(value) for value in table.column(part, name)] for name in shown), strict=True
+    )
     return (
-        inference.summary(counts),
+        tables.summary(counts),
         gr.Dataframe(list(rows), headers=shown, visible=True),
         gr.DownloadButton(f"Download {output.name}", value=output, visible=True),
     )
 
 
 def as_text(value: object) -> str:
-    return "" if value is None else str(value).encode(errors="replace").decode()  # JSON cannot hold broken characters
+    return (
+        "" if value is None else str(value).encode(errors="replace").decode()
+    )  # JSON cannot hold broken characters
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("--port", type=int, default=PORT)
-    parser.add_argument("--model-dir", default=PROJECT / inference.MODEL_DIR, metavar="DIR")
-    parser.add_argument("--data-dir", default=PROJECT / inference.DATA_DIR, metavar="DIR")
-    parser.add_argument("--own-titles", default=(), metavar="FILE", help="titles of your own, columns title and code")
+    parser.add_argument("--model-dir", default=PROJECT / MODEL_DIR, metavar="DIR")
+    parser.add_argument("--data-dir", default=PROJECT / DATA_DIR, metavar="DIR")
+    parser.add_argument(
+        "--own-titles",
+        default=(),
+        metavar="FILE",
+        help="titles of your own, columns title and code",
+    )
     args = parser.parse_args()
     try:
-        classifier = inference.JobClassifier(args.model_dir, args.data_dir, own_titles=args.own_titles)
+        classifier = JobClassifier(args.model_dir, args.data_dir, own_titles=args.own_titles)
         with tempfile.TemporaryDirectory() as folder:
             os.environ["GRADIO_TEMP_DIR"] = folder  # where Gradio puts uploads
             page(classifier).launch(

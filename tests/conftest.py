@@ -1,4 +1,4 @@
-"""Small workbooks and a tiny encoder, all made on the spot: no network, no O*NET text but codes and titles."""
+"""Small workbooks and a tiny encoder, all made on the spot: no network, no text of O*NET's."""
 
 import random
 import subprocess
@@ -69,14 +69,28 @@ def onet_tables() -> dict[str, pd.DataFrame]:
                 rows.append((occupation, element, "IM", value, "N", None))
                 rows.append((occupation, element, "LV", value + 1, "N", "N"))
         return pd.DataFrame(
-            rows, columns=[code, "Element Name", "Scale ID", "Data Value", "Recommend Suppress", "Not Relevant"]
+            rows,
+            columns=[
+                code,
+                "Element Name",
+                "Scale ID",
+                "Data Value",
+                "Recommend Suppress",
+                "Not Relevant",
+            ],
         )
 
     facts = OCCUPATIONS.items()
     return {
-        "Occupation Data": pd.DataFrame([(c, o[0], o[1]) for c, o in facts], columns=[code, "Title", "Description"]),
-        "Alternate Titles": pd.DataFrame([(c, t) for c, o in facts for t in o[2]], columns=[code, "Alternate Title"]),
-        "Task Statements": pd.DataFrame([(c, t) for c, o in facts for t in o[3]], columns=[code, "Task"]),
+        "Occupation Data": pd.DataFrame(
+            [(c, o[0], o[1]) for c, o in facts], columns=[code, "Title", "Description"]
+        ),
+        "Alternate Titles": pd.DataFrame(
+            [(c, t) for c, o in facts for t in o[2]], columns=[code, "Alternate Title"]
+        ),
+        "Task Statements": pd.DataFrame(
+            [(c, t) for c, o in facts for t in o[3]], columns=[code, "Task"]
+        ),
         "Skills": ratings(SKILLS, 4),
         "Knowledge": ratings(KNOWLEDGE, 5),
         "Abilities": ratings(ABILITIES, 6),
@@ -85,7 +99,8 @@ def onet_tables() -> dict[str, pd.DataFrame]:
             columns=[code, "Example", "Commodity Title", "Hot Technology"],
         ),
         "Tools Used": pd.DataFrame(
-            [(c, o[8], o[8]) for c, o in facts if o[8]], columns=[code, "Example", "Commodity Title"]
+            [(c, o[8], o[8]) for c, o in facts if o[8]],
+            columns=[code, "Example", "Commodity Title"],
         ),
     }
 
@@ -114,25 +129,41 @@ def data_dir(onet_dir: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Folder with a two-layer BERT of random weights over single letters: a base model made in no time."""
+    """Folder with a two-layer BERT of random weights over single letters, made in no time."""
     folder = tmp_path_factory.mktemp("tiny_encoder")
     letters = [chr(c) for c in range(ord("!"), ord("~") + 1) if not chr(c).isupper()]
-    vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters)]
+    vocabulary = [
+        "[PAD]",
+        "[UNK]",
+        "[CLS]",
+        "[SEP]",
+        "[MASK]",
+        *letters,
+        *(f"##{letter}" for letter in letters),
+    ]
     (folder / "vocab.txt").write_text("\n".join(vocabulary))
     torch.manual_seed(0)
     config = BertConfig(
-        vocab_size=len(vocabulary), hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64
+        vocab_size=len(vocabulary),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
     )
     BertModel(config).save_pretrained(folder)
     BertTokenizerFast(vocab=str(folder / "vocab.txt")).save_pretrained(folder)
     transformer = Transformer(str(folder))
     pooling = Pooling(transformer.get_embedding_dimension())
-    SentenceTransformer(modules=[transformer, pooling, Normalize()]).save_pretrained(str(folder / "model"))
+    SentenceTransformer(modules=[transformer, pooling, Normalize()]).save_pretrained(
+        str(folder / "model")
+    )
     return folder / "model"
 
 
 @pytest.fixture(scope="session")
-def trained_dir(data_dir: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def trained_dir(
+    data_dir: Path, tiny_encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     """Model folder that `python train.py` saved, run whole at tiny size."""
     folder = tmp_path_factory.mktemp("output")
     (folder / "own.csv").write_text("title,code\nSparkle Ranger,35-3023.01\n")
@@ -142,8 +173,11 @@ def trained_dir(data_dir: Path, tiny_encoder: Path, tmp_path_factory: pytest.Tem
         "--batch-size", "4", "--epochs", "4", "--learning-rate", "0.003", "--evaluations", "2",
         "--own-titles", folder / "own.csv",
     ]  # fmt: skip
-    result = subprocess.run([str(part) for part in command], cwd=PROJECT, capture_output=True, text=True)
+    result = subprocess.run(
+        [str(part) for part in command], cwd=PROJECT, capture_output=True, text=True
+    )
     assert result.returncode == 0, result.stderr
+    JobClassifier(folder / "model", data_dir)  # the first use makes the index
     return folder / "model"
 
 

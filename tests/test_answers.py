@@ -2,6 +2,7 @@
 
 import json
 import math
+import shutil
 import subprocess
 import sys
 
@@ -12,8 +13,11 @@ from conftest import PROJECT
 from test_behaviour import TITLES
 
 import inference
-import train
-from inference import JobClassifier, code_file, evaluate, wilson
+from common import soc, tables
+from common.evaluation import wilson
+from common.samples import load_data, pairs_of
+from common.text import job_texts
+from inference import JobClassifier, code_file, evaluate
 
 OWN = [("Sparkle Ranger II", "39-9032.00")]
 
@@ -25,7 +29,9 @@ def classifier(trained_dir, data_dir):
 
 @pytest.fixture(scope="module")
 def with_own_titles(tmp_path_factory):
-    return JobClassifier(PROJECT / inference.MODEL_DIR, tmp_path_factory.mktemp("no_data"), own_titles=OWN)
+    return JobClassifier(
+        PROJECT / inference.MODEL_DIR, tmp_path_factory.mktemp("no_data"), own_titles=OWN
+    )
 
 
 def run(*arguments):
@@ -37,7 +43,9 @@ def run(*arguments):
 
 
 @pytest.mark.parametrize(("description", "kind"), [("", "title"), ("Pulls cable.", "posting")])
-def test_confidence_is_a_softmax_over_all_occupations_as_sharp_as_calibrated(classifier, description, kind):
+def test_confidence_is_a_softmax_over_all_occupations_as_sharp_as_calibrated(
+    classifier, description, kind
+):
     ranked = classifier.predict("Wireman", description, top_k=8)
     exponents = [math.exp(classifier.calibration[kind] * row["score"]) for row in ranked]
     for row, exponent in zip(ranked, exponents, strict=True):
@@ -45,10 +53,10 @@ def test_confidence_is_a_softmax_over_all_occupations_as_sharp_as_calibrated(cla
 
 
 def test_calibration_makes_the_right_codes_of_validation_most_probable(trained_dir, data_dir):
-    data = train.load_data(data_dir)
+    data = load_data(data_dir)
     titles = [sample for sample in data["val"] if sample["source"] == "alternate_title"]
-    classifier = JobClassifier(trained_dir, data_dir).without(train.pairs_of(data["val"]))
-    (scores, _), *_ = classifier.scores([inference.job_texts(sample["anchor"]) for sample in titles])
+    classifier = JobClassifier(trained_dir, data_dir).without(pairs_of(data["val"]))
+    (scores, _), *_ = classifier.scores([job_texts(sample["anchor"]) for sample in titles])
     own = [data["label_map"][sample["code"]] for sample in titles]
 
     def likelihood(sharpness):
@@ -56,19 +64,25 @@ def test_calibration_makes_the_right_codes_of_validation_most_probable(trained_d
         return np.log(exponents[np.arange(len(own)), own] / exponents.sum(axis=1)).mean()
 
     best = classifier.calibration["title"]
-    assert likelihood(best) >= max(likelihood(best * factor) for factor in (0.8, 1.25) if best * factor < 200)
+    assert likelihood(best) >= max(
+        likelihood(best * factor) for factor in (0.8, 1.25) if best * factor < 200
+    )
 
 
-def test_of_a_model_not_calibrated_no_occupation_is_likely(trained_dir, data_dir, tmp_path):
-    folder = tmp_path / "model"
-    folder.mkdir()
-    for path in trained_dir.iterdir():
-        (folder / path.name).symlink_to(path)
-    manifest = json.loads((trained_dir / "manifest.json").read_text())
-    del manifest["calibration"]
-    (folder / "manifest.json").unlink()
-    (folder / "manifest.json").write_text(json.dumps(manifest))
-    assert JobClassifier(folder, data_dir).predict("Wireman")[0]["confidence"] < 0.3
+def test_a_changed_score_is_calibrated_anew(trained_dir, data_dir, tmp_path, monkeypatch):
+    shutil.copytree(data_dir, tmp_path / "data")
+    before = JobClassifier(trained_dir, tmp_path / "data")
+    monkeypatch.setitem(inference.SCORE, "title", 3.0)
+    after = JobClassifier(trained_dir, tmp_path / "data")
+    assert after.made_from["score"] != before.made_from["score"]
+    assert after.calibration["title"] != before.calibration["title"]
+    assert (tmp_path / "data" / inference.INDEX_FILE).is_file()
+
+
+def test_a_changed_score_cannot_keep_an_old_calibration(trained_dir, tmp_path, monkeypatch):
+    monkeypatch.setitem(inference.SCORE, "sharpness", 20.0)
+    with pytest.raises(FileNotFoundError, match="fits its model and score"):
+        JobClassifier(trained_dir, tmp_path / "no_data")
 
 
 # ------------------------------------------------------------------------------ review
@@ -85,11 +99,13 @@ def test_unsure_answer_is_kept_and_falls_back_to_the_deepest_group_that_is_sure(
 
 def test_fallback_sums_the_probabilities_of_a_group(shipped):
     ranked = shipped.predict("Growth Marketer", top_k=1016, min_confidence=1.0)
-    ranking = shipped.best([inference.job_texts("Growth Marketer")], 1)
-    for digits, row, confidence in zip(inference.GROUPS, ranking.groups[0], ranking.group_confidences[0], strict=True):
+    ranking = shipped.best([job_texts("Growth Marketer")], 1)
+    for digits, row, confidence in zip(
+        inference.GROUPS, ranking.groups[0], ranking.group_confidences[0], strict=True
+    ):
         sums = {}
         for answer in ranked:
-            group = answer["code"][: inference.DIGITS[digits]]
+            group = answer["code"][: soc.DIGITS[digits]]
             sums[group] = sums.get(group, 0) + answer["confidence"]
         assert shipped.codes[row].startswith(max(sums, key=sums.get))
         assert confidence == pytest.approx(max(sums.values()), abs=1e-5)
@@ -107,7 +123,9 @@ def test_least_confidence_out_of_range_is_named(classifier, least):
 
 def test_file_marks_for_review(shipped, tmp_path):
     (tmp_path / "jobs.csv").write_text('title\nICU Nurse\nGrowth Marketer\nBarista\n" "\n')
-    counts = code_file(shipped, tmp_path / "jobs.csv", tmp_path / "coded.csv", top_k=1, min_confidence=0.8)
+    counts = code_file(
+        shipped, tmp_path / "jobs.csv", tmp_path / "coded.csv", top_k=1, min_confidence=0.8
+    )
     rows = pd.read_csv(tmp_path / "coded.csv", keep_default_na=False).to_dict("records")
     assert [row["soc_review"] for row in rows] == ["review", "review", "", ""]
     assert [row["soc_fallback_code"] for row in rows] == ["29-1141", "", "", ""]
@@ -120,21 +138,26 @@ def test_file_marks_for_review(shipped, tmp_path):
 def test_explain_adds_margin_and_soc_levels(shipped):
     first, second, third = shipped.predict("ICU Nurse", top_k=3, explain=True)
     assert first["margin"] == pytest.approx(first["score"] - second["score"])
-    assert third["margin"] == pytest.approx(third["score"] - shipped.predict("ICU Nurse", top_k=4)[3]["score"])
+    assert third["margin"] == pytest.approx(
+        third["score"] - shipped.predict("ICU Nurse", top_k=4)[3]["score"]
+    )
     levels = (first["soc"], first["major_group"], first["major_group_title"])
     assert levels == ("29-1141", "29-0000", "Healthcare Practitioners and Technical")
 
 
 @pytest.mark.parametrize(
     ("code", "groups"),
-    [("29-1141.03", ("29-1141", "29-1000", "29-0000")), ("15-1252.00", ("15-1252", "15-1200", "15-0000"))],
+    [
+        ("29-1141.03", ("29-1141", "29-1000", "29-0000")),
+        ("15-1252.00", ("15-1252", "15-1200", "15-0000")),
+    ],
 )
 def test_groups_have_the_codes_of_soc_tables(code, groups):
-    assert tuple(inference.group_code(code, digits) for digits in inference.GROUPS) == groups
+    assert tuple(soc.group_code(code, digits) for digits in inference.GROUPS) == groups
 
 
 def test_every_major_group_has_a_name(shipped):
-    assert {code[:2] for code in shipped.codes} == set(inference.MAJOR_GROUPS)
+    assert {code[:2] for code in shipped.codes} == set(soc.MAJOR_GROUPS)
 
 
 # ------------------------------------------------------------------------------ own titles
@@ -143,7 +166,8 @@ def test_every_major_group_has_a_name(shipped):
 def test_own_title_comes_right_and_nothing_else_moves(shipped, with_own_titles):
     jobs = [{"title": "sparkle  ranger ii"}, *({"title": title} for title in TITLES)]
     before, after = (
-        [ranked[0]["code"] for ranked in ranker.predict_batch(jobs)] for ranker in (shipped, with_own_titles)
+        [ranked[0]["code"] for ranked in ranker.predict_batch(jobs)]
+        for ranker in (shipped, with_own_titles)
     )
     assert before[0] != OWN[0][1] == after[0]
     assert before[1:] == after[1:]
@@ -151,7 +175,11 @@ def test_own_title_comes_right_and_nothing_else_moves(shipped, with_own_titles):
 
 def test_title_that_resembles_an_own_title_profits(shipped, with_own_titles):
     def score(ranker):
-        return next(row["score"] for row in ranker.predict("Sparkle Ranger", top_k=1016) if row["code"] == OWN[0][1])
+        return next(
+            row["score"]
+            for row in ranker.predict("Sparkle Ranger", top_k=1016)
+            if row["code"] == OWN[0][1]
+        )
 
     assert score(with_own_titles) > score(shipped) + 0.1
 
@@ -182,11 +210,15 @@ def test_own_titles_that_cannot_be_used_are_named(trained_dir, data_dir, tmp_pat
         JobClassifier(trained_dir, data_dir, own_titles=tmp_path / "own.csv")
 
 
-def test_a_file_is_not_continued_with_other_own_titles(trained_dir, data_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(inference, "ROWS_PER_PART", 1)
+def test_a_file_is_not_continued_with_other_own_titles(
+    trained_dir, data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(tables, "ROWS_PER_PART", 1)
     (tmp_path / "jobs.csv").write_text("title\nRN\nWireman\n")
     files = tmp_path / "jobs.csv", tmp_path / "coded.csv"
-    monkeypatch.setattr(inference.DelimitedFile, "join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    monkeypatch.setattr(
+        tables.DelimitedFile, "join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+    )
     with pytest.raises(KeyboardInterrupt):
         code_file(JobClassifier(trained_dir, data_dir), *files)
     other = JobClassifier(trained_dir, data_dir, own_titles=[("RN", "47-2111.00")])
@@ -204,7 +236,11 @@ def labelled(tmp_path, rows):
 
 
 def test_evaluation_counts_by_digits(shipped, tmp_path):
-    rows = [("ICU Nurse", "29-1141.00"), ("Barista", "35-3023.01"), ("Electrician", "11-1011.00|47-2111.00")]
+    rows = [
+        ("ICU Nurse", "29-1141.00"),
+        ("Barista", "35-3023.01"),
+        ("Electrician", "11-1011.00|47-2111.00"),
+    ]
     result = evaluate(shipped, labelled(tmp_path, rows))
     first = {row["digits"]: row["share"] for row in result["accuracy"] if row["k"] == 1}
     assert first == pytest.approx({8: 2 / 3, 6: 1, 2: 1})
@@ -221,12 +257,20 @@ def test_evaluation_counts_by_digits(shipped, tmp_path):
 
 
 def test_labels_of_six_digits_are_evaluated_as_deep_as_they_go(shipped, tmp_path):
-    result = evaluate(shipped, labelled(tmp_path, [("ICU Nurse", "29-1141"), ("Barista", "35-3023")]))
-    assert {(row["digits"], row["n"], row["share"]) for row in result["accuracy"]} == {(6, 2, 1.0), (2, 2, 1.0)}
+    result = evaluate(
+        shipped, labelled(tmp_path, [("ICU Nurse", "29-1141"), ("Barista", "35-3023")])
+    )
+    assert {(row["digits"], row["n"], row["share"]) for row in result["accuracy"]} == {
+        (6, 2, 1.0),
+        (2, 2, 1.0),
+    }
 
 
 def test_rows_that_cannot_be_evaluated_are_counted_with_the_reason(shipped, tmp_path):
-    result = evaluate(shipped, labelled(tmp_path, [("Barista", "35-3023.01"), ("", "35-3023.01"), ("RN", "nurse")]))
+    result = evaluate(
+        shipped,
+        labelled(tmp_path, [("Barista", "35-3023.01"), ("", "35-3023.01"), ("RN", "nurse")]),
+    )
     assert result["rows"] == 1
     assert result["skipped"] == {
         "the job title is empty": 1,
@@ -237,7 +281,11 @@ def test_rows_that_cannot_be_evaluated_are_counted_with_the_reason(shipped, tmp_
 def test_coverage_falls_with_the_least_confidence(shipped, tmp_path):
     rows = [("Barista", "35-3023.01"), ("Growth Marketer", "13-1161.00")]
     coverage = evaluate(shipped, labelled(tmp_path, rows))["coverage"]
-    assert [(row["covered"], row["right"]) for row in coverage][:3] == [(1.0, 0.5), (0.5, 1.0), (0.5, 1.0)]
+    assert [(row["covered"], row["right"]) for row in coverage][:3] == [
+        (1.0, 0.5),
+        (0.5, 1.0),
+        (0.5, 1.0),
+    ]
 
 
 def test_file_without_a_row_to_evaluate_is_named(shipped, tmp_path):
@@ -246,7 +294,9 @@ def test_file_without_a_row_to_evaluate_is_named(shipped, tmp_path):
 
 
 def test_interval_is_wilsons():
-    assert wilson(0.5, 10) == pytest.approx((0.2366, 0.7634), abs=1e-4)  # Brown, Cai and DasGupta 2001
+    assert wilson(0.5, 10) == pytest.approx(
+        (0.2366, 0.7634), abs=1e-4
+    )  # Brown, Cai and DasGupta 2001
     assert wilson(1.0, 20)[1] == pytest.approx(1)
 
 
@@ -259,10 +309,15 @@ def test_json_is_what_predict_returns(shipped):
 
 
 def test_script_evaluates_a_file(tmp_path):
-    result = run("--evaluate", labelled(tmp_path, [("ICU Nurse", "29-1141.00"), ("Barista", "35-3023.01")]))
+    result = run(
+        "--evaluate", labelled(tmp_path, [("ICU Nurse", "29-1141.00"), ("Barista", "35-3023.01")])
+    )
     assert result.returncode == 0, result.stderr
     assert "8       2    50.0% (9.5%–90.5%)" in result.stdout
-    assert "29-1141.03  Critical Care Nurses\n        29-1141.00  Registered Nurses   'ICU Nurse'" in result.stdout
+    assert (
+        "29-1141.03  Critical Care Nurses\n        29-1141.00  Registered Nurses   'ICU Nurse'"
+        in result.stdout
+    )
 
 
 def test_script_takes_own_titles(tmp_path):
@@ -274,7 +329,10 @@ def test_script_takes_own_titles(tmp_path):
 def test_script_says_what_evidence_needs(tmp_path):
     result = run("Barista", "--explain", "--data-dir", tmp_path)
     assert "label: Baristas\n" in result.stdout
-    assert result.stderr == "known titles and tasks are named once python data_preparation.py has run\n"
+    assert (
+        result.stderr
+        == "known titles and tasks are named once python data_preparation.py has run\n"
+    )
 
 
 def test_script_says_what_is_to_be_reviewed():

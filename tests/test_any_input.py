@@ -16,7 +16,11 @@ odd = st.sampled_from([
     "<b>Nurse</b><script>alert(1)</script>", "Nurse\x00\x07", "12345", "=1+1", "a" * 5000, "e\u0301" * 300, "\ufeffRN",
 ])  # fmt: skip
 texts = st.text(max_size=200) | odd
-cased = st.text(st.characters(max_codepoint=0x24F, categories=["L", "N", "P", "S", "Zs"]), min_size=1, max_size=60)
+cased = st.text(
+    st.characters(max_codepoint=0x24F, categories=["L", "N", "P", "S", "Zs"]),
+    min_size=1,
+    max_size=60,
+)
 
 
 @pytest.fixture(scope="module")
@@ -45,7 +49,9 @@ def test_any_text_gets_a_ranking_of_the_documented_form(classifier, title, descr
         assert {row["code"] for row in ranked} == set(classifier.codes)
         assert all(set(row) == KEYS for row in ranked)
         assert all(math.isfinite(row["score"]) and -1 <= row["score"] <= 1 for row in ranked)
-        assert [row["score"] for row in ranked] == sorted((row["score"] for row in ranked), reverse=True)
+        assert [row["score"] for row in ranked] == sorted(
+            (row["score"] for row in ranked), reverse=True
+        )
         assert sum(row["confidence"] for row in ranked) == pytest.approx(1)
         assert ranked == classifier.predict(title, description, top_k=8)
 
@@ -53,15 +59,26 @@ def test_any_text_gets_a_ranking_of_the_documented_form(classifier, title, descr
 @CHECKS
 @given(st.lists(st.tuples(texts, texts | st.none() | st.just(math.nan)), min_size=1, max_size=6))
 def test_a_batch_gives_what_single_calls_give(classifier, jobs):
-    jobs = [(title, description) for title, description in jobs if any(letter.isalnum() for letter in title)]
+    jobs = [
+        (title, description)
+        for title, description in jobs
+        if any(letter.isalnum() for letter in title)
+    ]
     rows = [{"title": title, "description": description} for title, description in jobs]
-    for (title, description), ranked in zip(jobs, classifier.predict_batch(rows, 8) if rows else [], strict=True):
-        single = {row["code"]: row["score"] for row in classifier.predict(title, description, top_k=8)}
+    for (title, description), ranked in zip(
+        jobs, classifier.predict_batch(rows, 8) if rows else [], strict=True
+    ):
+        single = {
+            row["code"]: row["score"] for row in classifier.predict(title, description, top_k=8)
+        }
         assert {row["code"]: row["score"] for row in ranked} == pytest.approx(single, abs=1e-5)
 
 
 @CHECKS
-@given(cased.filter(lambda text: text.upper().lower() == text.lower()), st.text(" \t\n\u00a0\u3000", max_size=3))
+@given(
+    cased.filter(lambda text: text.upper().lower() == text.lower()),
+    st.text(" \t\n\u00a0\u3000", max_size=3),
+)
 def test_letter_case_and_surrounding_space_change_nothing(classifier, title, space):
     ranked = answers_of(classifier, title)
     for same in (title.upper(), title.lower(), f"{space}{title}{space}"):

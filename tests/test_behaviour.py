@@ -29,11 +29,21 @@ TITLES = {
     "DoorDash Driver": {"53-3031.00", "53-3033.00", "43-5021.00"},
 }
 MISSES = {"Product Owner", "Growth Marketer", "DoorDash Driver"}
-LEVELS = ["Senior {}", "Sr. {}", "Junior {}", "Lead {}", "Principal {}", "{} II", "{} III", "Entry Level {}"]
+LEVELS = [
+    "Senior {}",
+    "Sr. {}",
+    "Junior {}",
+    "Lead {}",
+    "Principal {}",
+    "{} II",
+    "{} III",
+    "Entry Level {}",
+]
 
 
 @pytest.mark.parametrize(
-    "title", [pytest.param(t, marks=pytest.mark.xfail(strict=True) if t in MISSES else ()) for t in TITLES]
+    "title",
+    [pytest.param(t, marks=pytest.mark.xfail(strict=True) if t in MISSES else ()) for t in TITLES],
 )
 def test_title_gets_a_code_that_a_careful_coder_accepts(shipped, title):
     assert shipped.predict(title)[0]["code"] in TITLES[title]
@@ -42,23 +52,37 @@ def test_title_gets_a_code_that_a_careful_coder_accepts(shipped, title):
 @pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
 def test_readme_shows_our_answers_and_marks_the_misses(shipped, readme):
     text = (PROJECT / readme).read_text(encoding="utf-8")
-    rows = re.findall(r"^\| ([^|]+) \| (\d\d-\d{4}\.\d\d) ([^|]+) \| ([✓✗]) \|$", text, re.MULTILINE)
+    rows = re.findall(
+        r"^\| ([^|]+) \| (\d\d-\d{4}\.\d\d) ([^|]+) \| ([✓✗]) \|$", text, re.MULTILINE
+    )
     best = {title: shipped.predict(title)[0] for title in TITLES}
     assert rows == [
-        (title, row["code"], row["title"], "✓" if row["code"] in TITLES[title] else "✗") for title, row in best.items()
+        (title, row["code"], row["title"], "✓" if row["code"] in TITLES[title] else "✗")
+        for title, row in best.items()
     ]
 
 
 @pytest.mark.parametrize(
-    "title", ["Software Engineer", "Accountant", "Registered Nurse", "Electrician", "Mechanical Engineer", "Paralegal"]
+    "title",
+    [
+        "Software Engineer",
+        "Accountant",
+        "Registered Nurse",
+        "Electrician",
+        "Mechanical Engineer",
+        "Paralegal",
+    ],
 )
 def test_seniority_does_not_change_the_occupation(shipped, title):
-    plain, *levels = shipped.predict_batch([{"title": title}, *({"title": level.format(title)} for level in LEVELS)])
+    plain, *levels = shipped.predict_batch(
+        [{"title": title}, *({"title": level.format(title)} for level in LEVELS)]
+    )
     assert {ranked[0]["code"] for ranked in levels} == {plain[0]["code"]}
 
 
 @pytest.mark.parametrize(
-    ("worker", "manager"), [("Software Engineer", "Engineering Manager"), ("Sales Representative", "Sales Manager")]
+    ("worker", "manager"),
+    [("Software Engineer", "Engineering Manager"), ("Sales Representative", "Sales Manager")],
 )
 def test_a_manager_is_another_occupation(shipped, worker, manager):
     worker, manager = (shipped.predict(title)[0]["code"] for title in (worker, manager))

@@ -15,6 +15,8 @@ import pytest
 from conftest import OCCUPATIONS, PROJECT, onet_tables, write_workbooks
 
 import data_preparation
+from common import onet
+from common.text import cut_at_word, normalize, title_forms
 
 REAL_RELEASE = PROJECT.parent / "shared" / "onet"
 CODE = "O*NET-SOC Code"
@@ -32,10 +34,23 @@ def read(folder: Path, name: str):
 
 
 def test_script_runs_whole_and_prints_counts_by_source(onet_dir, tmp_path):
-    command = [sys.executable, "data_preparation.py", "--onet-dir", onet_dir, "--output-dir", tmp_path]
+    command = [
+        sys.executable,
+        "data_preparation.py",
+        "--onet-dir",
+        onet_dir,
+        "--output-dir",
+        tmp_path,
+    ]
     result = subprocess.run(command, cwd=PROJECT, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
-    for line in ("O*NET release 30.1", "standard_title", "alternate_title", "technology", "8 occupations"):
+    for line in (
+        "O*NET release 30.1",
+        "standard_title",
+        "alternate_title",
+        "technology",
+        "8 occupations",
+    ):
         assert line in result.stdout
 
 
@@ -47,12 +62,18 @@ def test_every_source_is_there_with_its_own_form(data_dir):
     assert ("task", "Grind beans and draw espresso.") in anchors
     assert ("technology", "Software Developers uses technology: Python") in anchors
     assert ("tool", "Electricians uses tool: Multimeters") in anchors
-    for source, prefix in (("skill", "Skills: "), ("knowledge", "Knowledge: "), ("ability", "Abilities: ")):
+    for source, prefix in (
+        ("skill", "Skills: "),
+        ("knowledge", "Knowledge: "),
+        ("ability", "Abilities: "),
+    ):
         assert any(anchor.startswith(prefix) for s, anchor in anchors if s == source)
 
 
 def test_no_sample_twice(data_dir):
-    counts = Counter((s["anchor"], s["code"]) for s in read(data_dir, "train") + read(data_dir, "val"))
+    counts = Counter(
+        (s["anchor"], s["code"]) for s in read(data_dir, "train") + read(data_dir, "val")
+    )
     assert max(counts.values()) == 1
 
 
@@ -78,22 +99,31 @@ def test_elements_are_grouped_and_never_generic(data_dir):
 def test_ratings_flagged_as_unreliable_are_left_out(tmp_path, scale, column, flag):
     tables = onet_tables()
     skills = tables["Skills"]
-    rows = (skills[CODE] == "15-1252.00") & (skills["Element Name"] == "Programming") & (skills["Scale ID"] == scale)
+    rows = (
+        (skills[CODE] == "15-1252.00")
+        & (skills["Element Name"] == "Programming")
+        & (skills["Scale ID"] == scale)
+    )
     skills.loc[rows, column] = flag
     assert prepare(write_workbooks(tables, tmp_path / "onet"), tmp_path / "out") == 0
     samples = read(tmp_path / "out", "train") + read(tmp_path / "out", "val")
     assert not any(
-        s["code"] == "15-1252.00" and s["source"] == "skill" and "Programming" in s["anchor"] for s in samples
+        s["code"] == "15-1252.00" and s["source"] == "skill" and "Programming" in s["anchor"]
+        for s in samples
     )
 
 
 def test_short_tasks_are_left_out(tmp_path):
     tables = onet_tables()
-    tables["Task Statements"].loc[len(tables["Task Statements"])] = ["35-3023.01", "Exactly twenty chars"]
+    tables["Task Statements"].loc[len(tables["Task Statements"])] = [
+        "35-3023.01",
+        "Exactly twenty chars",
+    ]
     assert prepare(write_workbooks(tables, tmp_path / "onet"), tmp_path / "out") == 0
     assert (
         "Exactly twenty chars"
-        not in (tmp_path / "out" / "train.json").read_text() + (tmp_path / "out" / "val.json").read_text()
+        not in (tmp_path / "out" / "train.json").read_text()
+        + (tmp_path / "out" / "val.json").read_text()
     )
 
 
@@ -101,7 +131,9 @@ def test_text_that_looks_like_a_missing_value_is_kept(tmp_path):
     tables = onet_tables()
     tables["Alternate Titles"].loc[len(tables["Alternate Titles"])] = ["29-1141.00", "NA"]
     assert prepare(write_workbooks(tables, tmp_path / "onet"), tmp_path / "out") == 0
-    assert "NA" in {s["anchor"] for s in read(tmp_path / "out", "train") + read(tmp_path / "out", "val")}
+    assert "NA" in {
+        s["anchor"] for s in read(tmp_path / "out", "train") + read(tmp_path / "out", "val")
+    }
 
 
 # ------------------------------------------------------------------------------ corpus
@@ -131,35 +163,43 @@ def test_corpus_has_every_label_mode_the_known_titles_and_the_tasks_by_ascending
     ],
 )
 def test_a_title_and_its_short_form_in_brackets_are_both_known(title, forms):
-    assert data_preparation.title_forms(title) == forms
+    assert title_forms(title) == forms
 
 
 def test_title_desc_is_cut_at_a_word():
     text = "word " * 39 + "seven77 more"  # "seven77" ends at character 202
-    assert data_preparation.cut_at_word(text, 200) == ("word " * 39).strip()
-    assert data_preparation.cut_at_word("word " * 39 + "fives more", 200) == "word " * 39 + "fives"
-    assert data_preparation.cut_at_word("short", 200) == "short"
+    assert cut_at_word(text, 200) == ("word " * 39).strip()
+    assert cut_at_word("word " * 39 + "fives more", 200) == "word " * 39 + "fives"
+    assert cut_at_word("short", 200) == "short"
 
 
 # ------------------------------------------------------------------------------ split
 
 
 def test_no_anchor_on_both_sides(data_dir):
-    train, val = ({data_preparation.normalize(s["anchor"]) for s in read(data_dir, side)} for side in ("train", "val"))
+    train, val = (
+        {normalize(s["anchor"]) for s in read(data_dir, side)} for side in ("train", "val")
+    )
     assert not train & val
 
 
 def test_an_ambiguous_title_keeps_all_its_occupations(data_dir):
-    sides = [[s["code"] for s in read(data_dir, side) if s["anchor"] == "Team Lead"] for side in ("train", "val")]
+    sides = [
+        [s["code"] for s in read(data_dir, side) if s["anchor"] == "Team Lead"]
+        for side in ("train", "val")
+    ]
     assert sorted(map(len, sides)) == [0, 2]
 
 
 def test_texts_that_differ_only_in_case_and_spacing_stay_together():
-    samples = [{"anchor": a, "code": c, "source": "x"} for a, c in [("Team  lead", "A"), ("team Lead", "B")]]
+    samples = [
+        {"anchor": a, "code": c, "source": "x"}
+        for a, c in [("Team  lead", "A"), ("team Lead", "B")]
+    ]
     samples += [{"anchor": f"{c}{i}", "code": c, "source": "x"} for c in "AB" for i in range(20)]
     for seed in range(20):
         train, _ = data_preparation.split(samples, seed)
-        assert sum(data_preparation.normalize(s["anchor"]) == "team lead" for s in train) in (0, 2)
+        assert sum(normalize(s["anchor"]) == "team lead" for s in train) in (0, 2)
 
 
 def test_every_occupation_is_on_both_sides(data_dir):
@@ -169,7 +209,9 @@ def test_every_occupation_is_on_both_sides(data_dir):
 
 def test_split_takes_a_tenth_of_each_occupation():
     samples = [
-        {"anchor": f"{c}{i}", "code": c, "source": "x"} for c, n in (("A", 100), ("B", 40), ("C", 2)) for i in range(n)
+        {"anchor": f"{c}{i}", "code": c, "source": "x"}
+        for c, n in (("A", 100), ("B", 40), ("C", 2))
+        for i in range(n)
     ]
     _, val = data_preparation.split(samples, seed=0)
     assert Counter(s["code"] for s in val) == {"A": 10, "B": 4, "C": 1}
@@ -181,8 +223,11 @@ def test_the_same_bytes_on_every_run(onet_dir, data_dir, tmp_path):
         assert (tmp_path / f"{name}.json").read_bytes() == (data_dir / f"{name}.json").read_bytes()
 
 
-def test_openpyxl_reads_the_same_where_calamine_is_absent(onet_dir, data_dir, tmp_path, monkeypatch):
-    monkeypatch.setattr(data_preparation.importlib.util, "find_spec", lambda name: None)
+@pytest.mark.slow
+def test_openpyxl_reads_the_same_where_calamine_is_absent(
+    onet_dir, data_dir, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(onet.importlib.util, "find_spec", lambda name: None)
     assert prepare(onet_dir, tmp_path) == 0
     assert (tmp_path / "train.json").read_bytes() == (data_dir / "train.json").read_bytes()
 
@@ -202,10 +247,15 @@ def renamed_layout() -> dict[str, pd.DataFrame]:
     """The tables as releases 30.3 and later publish them."""
     tables = onet_tables()
     del tables["Tools Used"]
-    tables["Job Titles"] = tables.pop("Alternate Titles").rename(columns={"Alternate Title": "Job Title"})
+    tables["Job Titles"] = tables.pop("Alternate Titles").rename(
+        columns={"Alternate Title": "Job Title"}
+    )
     skills = tables.pop("Skills")
     essential = skills["Element Name"] == "Active Listening"
-    tables["Essential Skills"], tables["Transferable Skills"] = skills[essential], skills[~essential]
+    tables["Essential Skills"], tables["Transferable Skills"] = (
+        skills[essential],
+        skills[~essential],
+    )
     tables["Software Skills"] = tables.pop("Technology Skills").rename(
         columns={"Example": "Workplace Example", "Commodity Title": "Element Name"}
     )
@@ -217,7 +267,11 @@ def test_renamed_layout_gives_the_same_samples_but_tools(data_dir, tmp_path, cap
     assert "Tools Used.xlsx is absent" in capsys.readouterr().out
 
     def pairs(folder: Path) -> set[tuple[str, str]]:
-        return {(s["anchor"], s["code"]) for s in read(folder, "train") + read(folder, "val") if s["source"] != "tool"}
+        return {
+            (s["anchor"], s["code"])
+            for s in read(folder, "train") + read(folder, "val")
+            if s["source"] != "tool"
+        }
 
     assert pairs(tmp_path / "out") == pairs(data_dir)
 
@@ -227,7 +281,12 @@ def test_missing_workbooks_are_all_named(tmp_path, capsys):
     del tables["Skills"], tables["Tools Used"]
     assert prepare(write_workbooks(tables, tmp_path / "onet"), tmp_path / "out") == 2
     error = capsys.readouterr().err
-    for part in ("Skills.xlsx or Essential Skills.xlsx", "Tools Used.xlsx", "onetcenter.org", "--download"):
+    for part in (
+        "Skills.xlsx or Essential Skills.xlsx",
+        "Tools Used.xlsx",
+        "onetcenter.org",
+        "--download",
+    ):
         assert part in error
     assert not (tmp_path / "out").exists()
 
@@ -235,7 +294,9 @@ def test_missing_workbooks_are_all_named(tmp_path, capsys):
 def test_a_failed_run_leaves_the_earlier_output_alone(onet_dir, tmp_path, monkeypatch):
     assert prepare(onet_dir, tmp_path) == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(data_preparation.json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        data_preparation.json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full"))
+    )
     assert prepare(onet_dir, tmp_path) == 2
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -264,7 +325,7 @@ def server(monkeypatch):
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as httpd:
         threading.Thread(target=httpd.serve_forever, daemon=True).start()
         monkeypatch.setattr(
-            data_preparation, "DOWNLOAD_URL", f"http://127.0.0.1:{httpd.server_port}/db_{{release}}_excel.zip"
+            onet, "DOWNLOAD_URL", f"http://127.0.0.1:{httpd.server_port}/db_{{release}}_excel.zip"
         )
         yield answers
         httpd.shutdown()
@@ -281,15 +342,22 @@ def release_zip(folder: Path, extra: dict[str, bytes] | None = None) -> bytes:
 
 
 def download(onet_dir: Path, output_dir: Path, *release: str) -> int:
-    return data_preparation.main(["--download", *release, "--onet-dir", str(onet_dir), "--output-dir", str(output_dir)])
+    return data_preparation.main(
+        ["--download", *release, "--onet-dir", str(onet_dir), "--output-dir", str(output_dir)]
+    )
 
 
 def test_download_fetches_the_default_release(server, onet_dir, data_dir, tmp_path):
-    body = release_zip(onet_dir, {"db_30_1_excel/Work Values.xlsx": b"not needed", "../../escape/Skills.docx": b"evil"})
+    body = release_zip(
+        onet_dir,
+        {"db_30_1_excel/Work Values.xlsx": b"not needed", "../../escape/Skills.docx": b"evil"},
+    )
     server["/db_30_1_excel.zip"] = (200, body, len(body))
     assert download(tmp_path / "onet", tmp_path / "out") == 0
     assert read(tmp_path / "out", "train") == read(data_dir, "train")
-    assert {path.name for path in (tmp_path / "onet").iterdir()} == {path.name for path in onet_dir.iterdir()}
+    assert {path.name for path in (tmp_path / "onet").iterdir()} == {
+        path.name for path in onet_dir.iterdir()
+    }
     assert {path.name for path in tmp_path.iterdir()} == {"onet", "out"}
 
 
@@ -336,18 +404,20 @@ def test_download_that_leads_elsewhere_is_refused(server, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("limit", [1000, 100_000])
-def test_download_larger_than_any_release_is_refused(server, onet_dir, tmp_path, monkeypatch, capsys, limit):
+def test_download_larger_than_any_release_is_refused(
+    server, onet_dir, tmp_path, monkeypatch, capsys, limit
+):
     body = release_zip(onet_dir, {"zeros": bytes(1_000_000)})
     server["/db_30_1_excel.zip"] = (200, body, len(body))
     assert 1000 < len(body) < 100_000
-    monkeypatch.setattr(data_preparation, "MAX_BYTES", limit)
+    monkeypatch.setattr(onet, "MAX_BYTES", limit)
     assert download(tmp_path / "onet", tmp_path / "out") == 2
     assert f"over {limit:,} bytes{'' if limit == 1000 else ' unpacked'}" in capsys.readouterr().err
     assert not list((tmp_path / "onet").iterdir())
 
 
 def test_download_is_by_https_from_onet():
-    assert data_preparation.DOWNLOAD_URL.startswith("https://www.onetcenter.org/")
+    assert onet.DOWNLOAD_URL.startswith("https://www.onetcenter.org/")
 
 
 def test_download_checks_the_release_number(tmp_path, capsys):
@@ -358,6 +428,7 @@ def test_download_checks_the_release_number(tmp_path, capsys):
 # ------------------------------------------------------------------------------ the real release
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not REAL_RELEASE.is_dir(), reason="the real O*NET release is not at hand")
 def test_real_release_has_the_documented_counts(tmp_path):
     assert prepare(REAL_RELEASE, tmp_path) == 0
@@ -374,7 +445,5 @@ def test_real_release_has_the_documented_counts(tmp_path):
     assert counts["tool"] == pytest.approx(10_000, rel=0.05)
     assert len(val) / (len(train) + len(val)) == pytest.approx(0.1, abs=0.005)
     assert {s["code"] for s in val} == {s["code"] for s in train} == set(corpus)
-    assert not {data_preparation.normalize(s["anchor"]) for s in train} & {
-        data_preparation.normalize(s["anchor"]) for s in val
-    }
+    assert not {normalize(s["anchor"]) for s in train} & {normalize(s["anchor"]) for s in val}
     assert read(tmp_path, "manifest")["release"] == "30.1"

@@ -7,11 +7,20 @@ from conftest import PROJECT
 
 
 def run(*arguments):
-    return subprocess.run([sys.executable, *map(str, arguments)], cwd=PROJECT, capture_output=True, text=True)
+    return subprocess.run(
+        [sys.executable, *map(str, arguments)], cwd=PROJECT, capture_output=True, text=True
+    )
 
 
 def test_pictures_are_drawn_and_the_table_printed(trained_dir, data_dir, tmp_path):
-    folders = "--model-dir", trained_dir, "--data-dir", data_dir, "--output-dir", tmp_path / "pictures"
+    folders = (
+        "--model-dir",
+        trained_dir,
+        "--data-dir",
+        data_dir,
+        "--output-dir",
+        tmp_path / "pictures",
+    )
     result = run("-m", "benchmarks.pictures", *folders)
     assert result.returncode == 0, result.stderr
     assert "| validation titles |" in result.stdout

@@ -9,10 +9,16 @@ import pandas as pd
 import pytest
 from conftest import PROJECT
 
-import inference
+from common import tables
 from inference import JobClassifier, code_file
 
-JOBS = [("Wireman", "Pulls cable."), ("RN", ""), ("CDL Driver", "Nights."), ("Wireman", "Pulls cable."), ("RN", "")]
+JOBS = [
+    ("Wireman", "Pulls cable."),
+    ("RN", ""),
+    ("CDL Driver", "Nights."),
+    ("Wireman", "Pulls cable."),
+    ("RN", ""),
+]
 READ = {
     ".csv": lambda path: pd.read_csv(path, dtype={"id": int}, keep_default_na=False),
     ".tsv": lambda path: pd.read_csv(path, dtype={"id": int}, keep_default_na=False, sep="\t"),
@@ -34,7 +40,7 @@ def classifier(trained_dir, data_dir):
 
 @pytest.fixture(autouse=True)
 def small_parts(monkeypatch):
-    monkeypatch.setattr(inference, "ROWS_PER_PART", 2)
+    monkeypatch.setattr(tables, "ROWS_PER_PART", 2)
 
 
 def write_jobs(path):
@@ -57,7 +63,7 @@ def coded(classifier, path, text, **settings):
 # ------------------------------------------------------------------------------ answers
 
 
-@pytest.mark.parametrize("ending", inference.FILES)
+@pytest.mark.parametrize("ending", tables.FILES)
 def test_every_column_is_kept_and_answers_are_those_of_predict(classifier, tmp_path, ending):
     table = write_jobs(tmp_path / f"jobs{ending}")
     counts = code_file(classifier, tmp_path / f"jobs{ending}", tmp_path / f"coded{ending}", top_k=2)
@@ -67,7 +73,10 @@ def test_every_column_is_kept_and_answers_are_those_of_predict(classifier, tmp_p
     for (title, description), row in zip(JOBS, result.to_dict("records"), strict=True):
         for answer in classifier.predict(title, description, top_k=2):
             rank = answer["rank"]
-            assert (row[f"soc_code_{rank}"], row[f"soc_title_{rank}"]) == (answer["code"], answer["title"])
+            assert (row[f"soc_code_{rank}"], row[f"soc_title_{rank}"]) == (
+                answer["code"],
+                answer["title"],
+            )
             assert row[f"soc_score_{rank}"] == pytest.approx(answer["score"], abs=1e-4)
             assert row[f"soc_confidence_{rank}"] == pytest.approx(answer["confidence"], abs=1e-4)
         assert row["soc_problem"] == ""
@@ -75,7 +84,9 @@ def test_every_column_is_kept_and_answers_are_those_of_predict(classifier, tmp_p
 
 def test_columns_can_be_named(classifier, tmp_path):
     text = "Stelle,Text,title\nWireman,Pulls cable.,x\n"
-    _, rows = coded(classifier, tmp_path / "jobs.csv", text, title_column="Stelle", description_column="Text")
+    _, rows = coded(
+        classifier, tmp_path / "jobs.csv", text, title_column="Stelle", description_column="Text"
+    )
     assert rows[0]["soc_code_1"] == classifier.predict("Wireman", "Pulls cable.")[0]["code"]
 
 
@@ -101,13 +112,23 @@ def test_columns_without_a_name_are_kept(classifier, tmp_path):
         ("jobs.csv", b"title,id\nRN,1\nCaf\xe9,2\nRN,3\n", "the job title has broken characters"),
         ("jobs.csv", "title,id\nRN,1\nRN,2,x,y\nRN,3\n", "4 fields, but the header has 2"),
         ("jobs.tsv", "title\tid\nRN\t1\n\t2\nRN\t3\n", "the job title is empty"),
-        ("jobs.jsonl", '{"title": "RN"}\n{"title": 5}\n{"title": "RN"}\n', "the job title must be a string, not int"),
+        (
+            "jobs.jsonl",
+            '{"title": "RN"}\n{"title": 5}\n{"title": "RN"}\n',
+            "the job title must be a string, not int",
+        ),
         ("jobs.jsonl", '{"title": "RN"}\n{"id": 5}\n{"title": "RN"}\n', "the job title is empty"),
         ("jobs.jsonl", '{"title": "RN"}\n{"title"\n{"title": "RN"}\n', "no JSON object"),
-        ("jobs.jsonl", '{"title": "RN"}\n{"title": "\\ud800"}\n{"title": "RN"}\n', "broken characters"),
+        (
+            "jobs.jsonl",
+            '{"title": "RN"}\n{"title": "\\ud800"}\n{"title": "RN"}\n',
+            "broken characters",
+        ),
     ],
 )
-def test_bad_row_is_kept_and_marked_and_the_others_are_coded(classifier, tmp_path, name, text, problem):
+def test_bad_row_is_kept_and_marked_and_the_others_are_coded(
+    classifier, tmp_path, name, text, problem
+):
     counts, rows = coded(classifier, tmp_path / name, text, top_k=1)
     assert len(rows) == 3
     assert [bool(row["soc_code_1"]) for row in rows] == [True, False, True]
@@ -135,7 +156,9 @@ FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1+1", "=HYPERLINK(0)"]
 
 
 @pytest.mark.parametrize("keep", [False, True])
-def test_cells_that_a_spreadsheet_would_run_become_text_unless_told_otherwise(classifier, tmp_path, keep):
+def test_cells_that_a_spreadsheet_would_run_become_text_unless_told_otherwise(
+    classifier, tmp_path, keep
+):
     text = "title,=note,id\n" + "".join(f"RN,{cell},{i}\n" for i, cell in enumerate(FORMULAS))
     coded(classifier, tmp_path / "jobs.csv", text, top_k=1, keep_formulas=keep)
     header, *rows = (tmp_path / "coded.csv").read_text().splitlines()
@@ -145,7 +168,9 @@ def test_cells_that_a_spreadsheet_would_run_become_text_unless_told_otherwise(cl
 
 
 def test_numbers_are_no_formulas(classifier, tmp_path):
-    _, rows = coded(classifier, tmp_path / "jobs.csv", "title,pay\nRN,-12.5\nRN,+3e2\nRN,a=b\n", top_k=1)
+    _, rows = coded(
+        classifier, tmp_path / "jobs.csv", "title,pay\nRN,-12.5\nRN,+3e2\nRN,a=b\n", top_k=1
+    )
     assert [row["pay"] for row in rows] == ["-12.5", "+3e2", "a=b"]
 
 
@@ -156,7 +181,12 @@ def test_numbers_are_no_formulas(classifier, tmp_path):
     ("name", "text", "settings", "message"),
     [
         ("jobs.csv", "job,id\nRN,1\n", {}, "no column 'title', but 'job', 'id'"),
-        ("jobs.csv", "title\nRN\n", {"description_column": "text"}, "no column 'text', but 'title'"),
+        (
+            "jobs.csv",
+            "title\nRN\n",
+            {"description_column": "text"},
+            "no column 'text', but 'title'",
+        ),
         ("jobs.csv", "title,title\nRN,RN\n", {}, "several columns 'title'"),
         ("jobs.csv", "title,soc_code_1\nRN,1\n", {}, "'soc_code_1', which is to be added"),
         ("jobs.csv", "title\nRN\n", {"top_k": 9}, "top_k is 9"),
@@ -167,7 +197,9 @@ def test_numbers_are_no_formulas(classifier, tmp_path):
         ("jobs.xlsx", "", {}, "must end in one of .csv"),
     ],
 )
-def test_file_that_cannot_be_coded_is_named_with_the_reason(classifier, tmp_path, name, text, settings, message):
+def test_file_that_cannot_be_coded_is_named_with_the_reason(
+    classifier, tmp_path, name, text, settings, message
+):
     with pytest.raises(ValueError, match=message):
         coded(classifier, tmp_path / name, text, **settings)
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
@@ -196,7 +228,7 @@ def interrupt_after(monkeypatch, calls):
     return done
 
 
-@pytest.mark.parametrize("ending", inference.FILES)
+@pytest.mark.parametrize("ending", tables.FILES)
 def test_interrupted_run_goes_on_where_it_was(classifier, tmp_path, monkeypatch, ending):
     write_jobs(tmp_path / f"jobs{ending}")
     code_file(classifier, tmp_path / f"jobs{ending}", tmp_path / f"whole{ending}")

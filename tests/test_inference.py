@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 import torch
 from conftest import OCCUPATIONS, PROJECT
+from onnx import TensorProto
 
-import inference
-import train
-from inference import JobClassifier, job_texts
+from common.encoders import ENCODERS, Graph, OnnxEncoder, session_of
+from common.text import job_texts
+from inference import DEMO_FILE, SCORE, JobClassifier
+
+DEMO = json.loads(DEMO_FILE.read_text(encoding="utf-8"))
+SHARPNESS = SCORE["sharpness"]
 
 
 @pytest.fixture(scope="module")
@@ -40,26 +44,35 @@ def test_default_top_k_is_five_for_one_and_three_for_many(classifier):
 
 
 @pytest.mark.parametrize("description", ["", "Pulls cable."])
-def test_score_is_the_mean_of_label_cosine_and_soft_maxima_over_known_titles_and_tasks(classifier, description):
+def test_score_is_the_mean_of_label_cosine_and_soft_maxima_over_known_titles_and_tasks(
+    classifier, description
+):
     def encode(text):
         return classifier.encoder.model.encode(text, normalize_embeddings=True)
 
     def soft_maximum(texts, query):
         cosines = [encode(text) @ query for text in texts]
-        return min(1, np.log(np.exp(inference.SHARPNESS * np.array(cosines)).sum()) / inference.SHARPNESS)
+        return min(1, np.log(np.exp(SHARPNESS * np.array(cosines)).sum()) / SHARPNESS)
 
-    title, whole = encode("Wire Puller"), encode(f"Wire Puller. {description}" if description else "Wire Puller")
+    title, whole = (
+        encode("Wire Puller"),
+        encode(f"Wire Puller. {description}" if description else "Wire Puller"),
+    )
     for row in classifier.predict("Wire Puller", description, top_k=8):
         _, label, titles, tasks, *_ = OCCUPATIONS[row["code"]]
         cosines = [encode(f"{row['title']}. {label}") @ whole]
         cosines += [soft_maximum([row["title"], *titles], query) for query in (title, whole)]
         if description and tasks:
             cosines.append(soft_maximum(tasks, whole))
-        assert row["score"] == pytest.approx(np.mean(cosines), abs=0.01)  # known texts are kept in 8 bits
+        assert row["score"] == pytest.approx(
+            np.mean(cosines), abs=0.01
+        )  # known texts are kept in 8 bits
 
 
 def test_a_known_title_finds_its_occupation_even_where_the_label_text_does_not(classifier):
-    every_title = {(code, title) for code, facts in OCCUPATIONS.items() for title in [facts[0], *facts[2]]}
+    every_title = {
+        (code, title) for code, facts in OCCUPATIONS.items() for title in [facts[0], *facts[2]]
+    }
     label_alone = classifier.without(every_title)
     titles = [(code, title) for code, title in every_title if title != "Team Lead"]  # listed twice
     found = [code == classifier.predict(title)[0]["code"] for code, title in titles]
@@ -82,13 +95,23 @@ def test_what_is_held_out_is_not_known(classifier):
 
 
 def test_explain_adds_the_closest_known_titles_and_with_a_description_tasks(classifier):
-    jobs = [{"title": "Coffee Maker"}, {"title": "RN", "description": "Dress wounds and note how they heal."}]
-    for job, ranked in zip(jobs, classifier.predict_batch(jobs, top_k=8, explain=True), strict=True):
+    jobs = [
+        {"title": "Coffee Maker"},
+        {"title": "RN", "description": "Dress wounds and note how they heal."},
+    ]
+    for job, ranked in zip(
+        jobs, classifier.predict_batch(jobs, top_k=8, explain=True), strict=True
+    ):
         for row in ranked:
-            titles, tasks = [row["title"], *OCCUPATIONS[row["code"]][2]], OCCUPATIONS[row["code"]][3]
+            titles, tasks = (
+                [row["title"], *OCCUPATIONS[row["code"]][2]],
+                OCCUPATIONS[row["code"]][3],
+            )
             assert set(evidence_of(row, "title")) <= set(titles)
             assert len(evidence_of(row, "title")) == min(3, len(titles))
-            assert sorted(evidence_of(row, "task")) == (sorted(tasks) if "description" in job else [])
+            assert sorted(evidence_of(row, "task")) == (
+                sorted(tasks) if "description" in job else []
+            )
             for kind in ("title", "task"):
                 scores = [known["score"] for known in row["evidence"] if known["kind"] == kind]
                 assert scores == sorted(scores, reverse=True)
@@ -96,7 +119,9 @@ def test_explain_adds_the_closest_known_titles_and_with_a_description_tasks(clas
 
 def test_evidence_without_the_texts_is_the_occupations_title(trained_dir, tmp_path):
     for row in JobClassifier(trained_dir, tmp_path / "no_data").predict("Nurse", explain=True):
-        assert [(known["kind"], known["text"]) for known in row["evidence"]] == [("label", row["title"])]
+        assert [(known["kind"], known["text"]) for known in row["evidence"]] == [
+            ("label", row["title"])
+        ]
 
 
 def test_holding_out_without_the_texts_names_the_command(trained_dir, tmp_path):
@@ -113,7 +138,9 @@ def test_batch_gives_the_same_as_one_by_one(classifier):
     for job, ranked in zip(jobs, classifier.predict_batch(jobs, top_k=2), strict=True):
         single = classifier.predict(job["title"], job.get("description", ""), top_k=2)
         assert [row["code"] for row in ranked] == [row["code"] for row in single]
-        assert [row["score"] for row in ranked] == pytest.approx([row["score"] for row in single], abs=1e-5)
+        assert [row["score"] for row in ranked] == pytest.approx(
+            [row["score"] for row in single], abs=1e-5
+        )
 
 
 def test_ranks_where_the_caller_encodes_in_16_bits(classifier):
@@ -172,7 +199,12 @@ def test_empty_batch_is_a_value_error(classifier):
 
 @pytest.mark.parametrize(
     ("job", "error"),
-    [({"title": " "}, ValueError), ({"title": 5}, TypeError), ({"name": "Nurse"}, TypeError), ("Nurse", TypeError)],
+    [
+        ({"title": " "}, ValueError),
+        ({"title": 5}, TypeError),
+        ({"name": "Nurse"}, TypeError),
+        ("Nurse", TypeError),
+    ],
 )
 def test_bad_job_in_a_batch_is_named_by_its_place(classifier, job, error):
     with pytest.raises(error, match=r"jobs\[1\]"):
@@ -200,21 +232,29 @@ def test_saved_index_is_enough_without_data(trained_dir, classifier, tmp_path):
 def test_index_of_other_labels_is_rebuilt_and_cached(trained_dir, data_dir, tmp_path, monkeypatch):
     corpus = json.loads((data_dir / "corpus.json").read_text())
     corpus["35-3023.01"]["title_desc"] = "Something else entirely"
+    shutil.copy(data_dir / "val.json", tmp_path)
     (tmp_path / "corpus.json").write_text(json.dumps(corpus))
     first = JobClassifier(trained_dir, tmp_path)
     shipped = JobClassifier(trained_dir, data_dir)
-    changed = np.abs(first.label_embeddings - shipped.label_embeddings).max(axis=1) > 1e-3
-    assert [code for code, is_changed in zip(first.codes, changed, strict=True) if is_changed] == ["35-3023.01"]
+    changed = (
+        np.abs(first.index.label_embeddings - shipped.index.label_embeddings).max(axis=1) > 1e-3
+    )
+    assert [code for code, is_changed in zip(first.codes, changed, strict=True) if is_changed] == [
+        "35-3023.01"
+    ]
 
     monkeypatch.setattr(
-        inference.OnnxEncoder, "encode", lambda *_, **__: pytest.fail("encoded again in spite of the cache")
+        OnnxEncoder, "encode", lambda *_, **__: pytest.fail("encoded again in spite of the cache")
     )
-    assert np.array_equal(JobClassifier(trained_dir, tmp_path).label_embeddings, first.label_embeddings)
+    assert np.array_equal(
+        JobClassifier(trained_dir, tmp_path).index.label_embeddings, first.index.label_embeddings
+    )
 
 
 def test_index_of_other_known_titles_is_rebuilt(trained_dir, data_dir, tmp_path):
     corpus = json.loads((data_dir / "corpus.json").read_text())
     corpus["35-3023.01"]["titles"].append("Latte Artist")
+    shutil.copy(data_dir / "val.json", tmp_path)
     (tmp_path / "corpus.json").write_text(json.dumps(corpus))
     ranked = JobClassifier(trained_dir, tmp_path).predict("Latte Artist", top_k=8, explain=True)
     barista = next(row for row in ranked if row["code"] == "35-3023.01")
@@ -225,41 +265,39 @@ def test_data_of_an_earlier_version_are_refused(trained_dir, data_dir, tmp_path)
     corpus = json.loads((data_dir / "corpus.json").read_text())
     for texts in corpus.values():
         del texts["tasks"]
+    shutil.copy(data_dir / "val.json", tmp_path)
     (tmp_path / "corpus.json").write_text(json.dumps(corpus))
     with pytest.raises(ValueError, match="run python data_preparation.py again"):
         JobClassifier(trained_dir, tmp_path)
 
 
-def test_index_of_another_model_is_not_used(trained_dir, data_dir, tmp_path):
+def test_index_of_another_model_is_not_used(trained_dir, tmp_path):
+    shutil.copytree(trained_dir, tmp_path / "model")
+    manifest = json.loads((trained_dir / "manifest.json").read_text())
+    manifest["files"]["model.safetensors"] = "0" * 64
+    (tmp_path / "model" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(FileNotFoundError, match="fits its model"):
+        JobClassifier(tmp_path / "model", tmp_path / "no_data", backend="onnx")
+
+
+def test_weights_of_another_model_are_refused(trained_dir, tmp_path):
     shutil.copytree(trained_dir, tmp_path / "model")
     weights = tmp_path / "model" / "model.safetensors"
     data = bytearray(weights.read_bytes())
     data[-1] ^= 1
     weights.write_bytes(data)
-    with pytest.raises(FileNotFoundError, match="fits its model"):
-        JobClassifier(tmp_path / "model", tmp_path / "no_data", backend="torch")
+    with pytest.raises(ValueError, match="model.safetensors is damaged, or not of the model"):
+        JobClassifier(tmp_path / "model", backend="torch")
 
 
 # ------------------------------------------------------------------------------ engines
 
 
-JOBS = [{"title": "Wireman", "description": "Pulls cable."}, {"title": "RN"}, {"title": "Truck Driver, nights"}]
-
-
-@pytest.fixture(scope="module")
-def exported_dir(trained_dir, tmp_path_factory):
-    """The model folder with the float32 graph as well."""
-    folder = tmp_path_factory.mktemp("exported") / "model"
-    shutil.copytree(trained_dir, folder)
-    train.export_onnx(folder, "float32")
-    return folder
-
-
-def test_onnx_in_float32_ranks_as_torch_does(classifier, exported_dir, data_dir):
-    exact = JobClassifier(exported_dir, data_dir, backend="onnx-float32")
-    for ranked, expected in zip(exact.predict_batch(JOBS, 8), classifier.predict_batch(JOBS, 8), strict=True):
-        assert [row["code"] for row in ranked] == [row["code"] for row in expected]
-        assert [row["score"] for row in ranked] == pytest.approx([row["score"] for row in expected], abs=1e-3)
+JOBS = [
+    {"title": "Wireman", "description": "Pulls cable."},
+    {"title": "RN"},
+    {"title": "Truck Driver, nights"},
+]
 
 
 def test_onnx_in_8_bits_comes_close_to_torch(classifier, trained_dir, data_dir):
@@ -269,17 +307,20 @@ def test_onnx_in_8_bits_comes_close_to_torch(classifier, trained_dir, data_dir):
     assert (light * classifier.encoder.encode(texts)).sum(axis=1).min() > 0.99
 
 
-@pytest.mark.parametrize("backend", inference.BACKENDS)
-def test_batch_gives_the_same_as_one_by_one_on_every_engine(exported_dir, data_dir, backend):
-    classifier = JobClassifier(exported_dir, data_dir, backend=backend)
+@pytest.mark.parametrize("backend", ENCODERS)
+def test_batch_gives_the_same_as_one_by_one_on_every_engine(trained_dir, data_dir, backend):
+    classifier = JobClassifier(trained_dir, data_dir, backend=backend)
     for job, ranked in zip(JOBS, classifier.predict_batch(JOBS, top_k=8), strict=True):
         single = {
-            row["code"]: row["score"] for row in classifier.predict(**{f"job_{k}": v for k, v in job.items()}, top_k=8)
+            row["code"]: row["score"]
+            for row in classifier.predict(**{f"job_{k}": v for k, v in job.items()}, top_k=8)
         }
         assert {row["code"]: row["score"] for row in ranked} == pytest.approx(single, abs=1e-5)
 
 
-def test_automatic_engine_is_onnx_where_the_model_has_it_and_else_torch(trained_dir, data_dir, tmp_path):
+def test_automatic_engine_is_onnx_where_the_model_has_it_and_else_torch(
+    trained_dir, data_dir, tmp_path
+):
     assert JobClassifier(trained_dir, data_dir).backend == "onnx"
     shutil.copytree(trained_dir, tmp_path / "model")
     (tmp_path / "model" / "model_int8.onnx").unlink()
@@ -292,25 +333,26 @@ def test_light_engine_needs_neither_torch_nor_sentence_transformers(trained_dir,
         f"JobClassifier({str(trained_dir)!r}, {str(data_dir)!r}).predict('Wireman', explain=True); "
         "print({'torch', 'sentence_transformers', 'transformers', 'pandas', 'sklearn'} & set(sys.modules))"
     )
-    result = subprocess.run([sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True)
+    result = subprocess.run(
+        [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True
+    )
     assert result.stdout == "set()\n", result.stderr
 
 
 def test_unknown_engine_names_those_there_are(trained_dir, data_dir):
-    with pytest.raises(ValueError, match="'cuda'.*auto, onnx, onnx-float32, torch"):
+    with pytest.raises(ValueError, match="'cuda'.*auto, onnx, torch"):
         JobClassifier(trained_dir, data_dir, backend="cuda")
-
-
-def test_missing_float32_graph_names_the_command_that_exports_it(trained_dir, data_dir):
-    with pytest.raises(FileNotFoundError, match="train.export_onnx"):
-        JobClassifier(trained_dir, data_dir, backend="onnx-float32")
 
 
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 def test_text_after_max_seq_length_is_not_read(trained_dir, data_dir, backend):
-    short, whole = (JobClassifier(trained_dir, data_dir, backend=backend, max_seq_length=n) for n in (16, 256))
+    short, whole = (
+        JobClassifier(trained_dir, data_dir, backend=backend, max_seq_length=n) for n in (16, 256)
+    )
     described = ["Pulls cable through walls. Nights.", "Pulls cable through walls. Mends pumps."]
-    answers = [[classifier.predict("RN", text) for text in described] for classifier in (short, whole)]
+    answers = [
+        [classifier.predict("RN", text) for text in described] for classifier in (short, whole)
+    ]
     assert answers[0][0] == answers[0][1]
     assert answers[1][0] != answers[1][1]
 
@@ -321,18 +363,24 @@ def test_max_seq_length_that_the_encoder_cannot_take_names_the_range(trained_dir
         JobClassifier(trained_dir, data_dir, max_seq_length=length)
 
 
-@pytest.mark.parametrize(("largest", "tolerance"), [(64, 0.02), (127, 0.03)])  # beyond 64 sums might overflow
+@pytest.mark.parametrize(
+    ("largest", "tolerance"), [(64, 0.02), (127, 0.03)]
+)  # beyond 64 sums might overflow
 def test_int8_product_is_close_and_treats_rows_apart(largest, tolerance):
     rng = np.random.default_rng(0)
     weights = rng.integers(-largest, largest + 1, (64, 9)).astype(np.int8)
     scales = rng.random(9, dtype=np.float32) / 100
-    x = rng.normal(size=(5, 64)).astype(np.float32) * np.array([[1], [100], [0.01], [1], [3]], dtype=np.float32)
-    graph = inference.Graph()
+    x = rng.normal(size=(5, 64)).astype(np.float32) * np.array(
+        [[1], [100], [0.01], [1], [3]], dtype=np.float32
+    )
+    graph = Graph()
     product = graph.int8_product("x", weights, scales)
-    session = inference.session_of(graph.model(("x", inference.TensorProto.FLOAT, ["rows", 64]), product, 9))
+    session = session_of(graph.model(("x", TensorProto.FLOAT, ["rows", 64]), product, 9))
     (result,) = session.run(None, {"x": x})
     expected = x @ (weights * scales)
-    assert np.abs(result - expected).max(axis=1) / np.abs(expected).max(axis=1) == pytest.approx(0, abs=tolerance)
+    assert np.abs(result - expected).max(axis=1) / np.abs(expected).max(axis=1) == pytest.approx(
+        0, abs=tolerance
+    )
     assert np.array_equal(session.run(None, {"x": x[2:3]})[0], result[2:3])
 
 
@@ -345,7 +393,16 @@ def run(*arguments):
 
 
 def test_script_ranks_a_job_from_the_command_line(trained_dir, data_dir):
-    result = run("Barista", "Serves coffee.", "--top-k", 2, "--model-dir", trained_dir, "--data-dir", data_dir)
+    result = run(
+        "Barista",
+        "Serves coffee.",
+        "--top-k",
+        2,
+        "--model-dir",
+        trained_dir,
+        "--data-dir",
+        data_dir,
+    )
     assert result.returncode == 0, result.stderr
     heading, *rows = result.stdout.splitlines()
     assert "confidence" in heading
@@ -353,7 +410,9 @@ def test_script_ranks_a_job_from_the_command_line(trained_dir, data_dir):
 
 
 def test_script_explains_its_answer(trained_dir, data_dir):
-    result = run("Wireman", "--explain", "--top-k", 8, "--model-dir", trained_dir, "--data-dir", data_dir)
+    result = run(
+        "Wireman", "--explain", "--top-k", 8, "--model-dir", trained_dir, "--data-dir", data_dir
+    )
     assert "title: Wireman\n" in result.stdout
 
 
@@ -378,29 +437,29 @@ def test_script_reports_a_slip_in_one_line(trained_dir, data_dir, arguments, mes
 
 def test_shipped_model_knows_every_occupation(shipped):
     assert len(shipped.codes) == len(set(shipped.codes)) == len(shipped.titles) == 1016
-    assert shipped.label_embeddings.shape == (1016, 384)
-    assert np.linalg.norm(shipped.label_embeddings, axis=1) == pytest.approx(1, abs=1e-3)
+    assert shipped.index.label_embeddings.shape == (1016, 384)
+    assert np.linalg.norm(shipped.index.label_embeddings, axis=1) == pytest.approx(1, abs=1e-3)
 
 
 def test_shipped_index_holds_all_known_titles_and_tasks(shipped):
     for kind, count in (("title", 65_186), ("task", 18_745)):
-        known = shipped.known[kind]
+        known = shipped.index.known[kind]
         assert known.embeddings.shape == (count, 384)
         assert np.linalg.norm(known.embeddings * known.step, axis=1) == pytest.approx(1, abs=0.01)
         assert known.starts[-1] == count
-    assert np.diff(shipped.known["title"].starts).min() > 0
+    assert np.diff(shipped.index.known["title"].starts).min() > 0
 
 
-@pytest.mark.parametrize(
-    ("title", "description", "accepted"), inference.DEMO, ids=[posting[0] for posting in inference.DEMO]
-)
-def test_shipped_model_codes_each_demo_posting_right(shipped, title, description, accepted):
-    assert shipped.predict(title, description)[0]["code"] in accepted
+@pytest.mark.parametrize("posting", DEMO, ids=[posting["title"] for posting in DEMO])
+def test_shipped_model_codes_each_demo_posting_right(shipped, posting):
+    first, *_ = shipped.predict(posting["title"], posting["description"])
+    assert first["code"] in posting["accepted"]
 
 
 def test_shipped_model_tells_a_critical_care_nurse(shipped):
-    title, description, _ = next(posting for posting in inference.DEMO if posting[0] == "ICU Nurse")
-    assert shipped.predict(title, description)[0]["code"] == "29-1141.03"
+    (posting,) = [posting for posting in DEMO if posting["title"] == "ICU Nurse"]
+    first, *_ = shipped.predict(posting["title"], posting["description"])
+    assert first["code"] == "29-1141.03"
 
 
 def test_demo_runs_whole_and_sums_up():

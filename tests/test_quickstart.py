@@ -18,8 +18,9 @@ OUTPUTS = [output for cell in CELLS if cell["cell_type"] == "code" for output in
 def copy_as_cloned(folder: Path) -> None:
     """What the notebook needs of a fresh clone, where there are no O*NET data."""
     shutil.copy(PROJECT / "inference.py", folder)
+    shutil.copytree(PROJECT / "common", folder / "common")
     shutil.copytree(PROJECT / "examples", folder / "examples")
-    others = shutil.ignore_patterns("model.*", "label_index.*", "*_float32.*")  # of the other engines: 200 MB
+    others = shutil.ignore_patterns("model.safetensors")  # of the other engine
     shutil.copytree(PROJECT / MODEL_DIR, folder / MODEL_DIR, ignore=others)
 
 
@@ -41,8 +42,16 @@ def test_code_runs_in_a_fresh_clone(tmp_path):
 
 def test_stored_outputs_hold_no_error_and_no_path():
     text = json.dumps(OUTPUTS)
-    assert not [output for output in OUTPUTS if output["output_type"] == "error" or output.get("name") == "stderr"]
-    assert not [path for path in ("/tmp/", "/home/", "/root/", "/Users/", ":\\\\", str(PROJECT)) if path in text]
+    assert not [
+        output
+        for output in OUTPUTS
+        if output["output_type"] == "error" or output.get("name") == "stderr"
+    ]
+    assert not [
+        path
+        for path in ("/tmp/", "/home/", "/root/", "/Users/", ":\\\\", str(PROJECT))
+        if path in text
+    ]
 
 
 def test_stored_evidence_is_of_a_run_without_onet_texts():

@@ -26,7 +26,8 @@ PATIENCE = 120  # seconds; a page on a busy machine takes a few
 EVIL = "<img src=x onerror=alert(1)> ${alert(2)} {{alert}} **bold**"  # shown as it stands, or run
 
 pytestmark = pytest.mark.skipif(
-    not (CHROMIUM and CHROMEDRIVER), reason="needs chromium and chromedriver: apt install chromium chromium-driver"
+    not (CHROMIUM and CHROMEDRIVER),
+    reason="needs chromium and chromedriver: apt install chromium chromium-driver",
 )
 
 
@@ -97,11 +98,15 @@ class Page:
         """The first element of this path that can be seen, waited for."""
 
         def seen(browser):
-            return [element for element in browser.find_elements(By.XPATH, xpath) if element.is_displayed()]
+            return [
+                element
+                for element in browser.find_elements(By.XPATH, xpath)
+                if element.is_displayed()
+            ]
 
-        return WebDriverWait(self.browser, PATIENCE, ignored_exceptions=[StaleElementReferenceException]).until(
-            seen, f"nothing to be seen of {xpath}"
-        )[0]
+        return WebDriverWait(
+            self.browser, PATIENCE, ignored_exceptions=[StaleElementReferenceException]
+        ).until(seen, f"nothing to be seen of {xpath}")[0]
 
     def press(self, name: str) -> None:
         self.find(f"//button[normalize-space()='{name}']").click()
@@ -123,7 +128,11 @@ class Page:
     def result(self) -> list[str]:
         """Lines of the result, once there is one."""
         field = self.find("//label[span[normalize-space()='Result']]//textarea")
-        return WebDriverWait(self.browser, PATIENCE).until(lambda _: field.get_property("value")).split("\n")
+        return (
+            WebDriverWait(self.browser, PATIENCE)
+            .until(lambda _: field.get_property("value"))
+            .split("\n")
+        )
 
 
 @pytest.fixture
@@ -142,11 +151,17 @@ def table(path: Path, rows: list[list[str]]) -> Path:
 
 def test_job_is_answered_with_levels_and_evidence(page):
     page.type("Job title", "ICU Nurse")
-    page.type("Job description (optional)", "Care for critically ill patients.\nMonitor ventilators.")
+    page.type(
+        "Job description (optional)", "Care for critically ill patients.\nMonitor ventilators."
+    )
     page.press("Code this job")
     assert page.find("//tr[td='29-1141.03']").text.startswith("1 29-1141.03 Critical Care Nurses")
-    assert page.find("//tr[td='Major group, 2 digits']").text.endswith("Healthcare Practitioners and Technical")
-    assert page.find("//details[@open]//tr[td='label']").text.startswith("label Critical Care Nurses")
+    assert page.find("//tr[td='Major group, 2 digits']").text.endswith(
+        "Healthcare Practitioners and Technical"
+    )
+    assert page.find("//details[@open]//tr[td='label']").text.startswith(
+        "label Critical Care Nurses"
+    )
 
 
 def test_as_many_answers_as_asked_for(page):
@@ -175,7 +190,9 @@ def test_texts_are_shown_as_they_are(page):
 
 
 def test_table_is_coded_and_downloaded(page, tmp_path, downloads):
-    page.upload(table(tmp_path / "jobs.csv", [["id", "job"], ["7", "ICU Nurse"], ["8", ""], ["9", EVIL]]))
+    page.upload(
+        table(tmp_path / "jobs.csv", [["id", "job"], ["7", "ICU Nurse"], ["8", ""], ["9", EVIL]])
+    )
     page.type("Title column", "job")
     page.type("Answers per row (top-k)", "1")
     page.type("Least confidence (0: off)", "0.5")
@@ -216,6 +233,8 @@ def test_server_listens_on_loopback_only(server, port):
 
 
 def test_page_loads_nothing_from_elsewhere(page):
-    loaded = page.browser.execute_script("return performance.getEntriesByType('resource').map(entry => entry.name)")
+    loaded = page.browser.execute_script(
+        "return performance.getEntriesByType('resource').map(entry => entry.name)"
+    )
     assert loaded
     assert all(address.startswith(page.browser.current_url) for address in loaded)

@@ -8,6 +8,7 @@ import pytest
 from conftest import onet_tables, write_workbooks
 
 import data_preparation
+from common import onet
 
 SKILLS, TITLES, TASKS = "Skills.xlsx", "Alternate Titles.xlsx", "Task Statements.xlsx"
 OCCUPATIONS, TOOLS = "Occupation Data.xlsx", "Tools Used.xlsx"
@@ -88,13 +89,18 @@ READ = {
 
 
 @pytest.mark.parametrize("change", READ.values(), ids=READ)
-@pytest.mark.parametrize("engine", ["calamine", "openpyxl"])
+@pytest.mark.parametrize("engine", ["calamine", pytest.param("openpyxl", marks=pytest.mark.slow)])
 def test_plain_meaning_is_read(change, engine, onet_dir, data_dir, tmp_path, monkeypatch):
     shutil.copytree(onet_dir, tmp_path / "onet")
     change(tmp_path / "onet")
     if engine == "openpyxl":
-        monkeypatch.setattr(data_preparation.importlib.util, "find_spec", lambda name: None)
-    assert data_preparation.main(["--onet-dir", str(tmp_path / "onet"), "--output-dir", str(tmp_path / "out")]) == 0
+        monkeypatch.setattr(onet.importlib.util, "find_spec", lambda name: None)
+    assert (
+        data_preparation.main(
+            ["--onet-dir", str(tmp_path / "onet"), "--output-dir", str(tmp_path / "out")]
+        )
+        == 0
+    )
     for name in ("train.json", "val.json", "corpus.json", "label_map.json"):
         assert (tmp_path / "out" / name).read_bytes() == (data_dir / name).read_bytes()
 
@@ -169,7 +175,12 @@ def test_what_cannot_be_read_is_named(case, onet_dir, tmp_path, capsys):
     change, *parts = case
     shutil.copytree(onet_dir, tmp_path / "onet")
     change(tmp_path / "onet")
-    assert data_preparation.main(["--onet-dir", str(tmp_path / "onet"), "--output-dir", str(tmp_path / "out")]) == 2
+    assert (
+        data_preparation.main(
+            ["--onet-dir", str(tmp_path / "onet"), "--output-dir", str(tmp_path / "out")]
+        )
+        == 2
+    )
     error = capsys.readouterr().err.splitlines()[-1]
     for part in parts:
         assert part in error
@@ -179,16 +190,19 @@ def test_what_cannot_be_read_is_named(case, onet_dir, tmp_path, capsys):
 def test_numbers_in_place_of_text_are_read_as_they_are_written(onet_dir, tmp_path):
     shutil.copytree(onet_dir, tmp_path / "onet")
     cell(TITLES, "B2", 360)(tmp_path / "onet")
-    layout = data_preparation.TABLES["titles"][0]
-    assert data_preparation.read_workbook(tmp_path / "onet" / TITLES, layout.columns).text.iloc[0] == "360"
+    layout = onet.TABLES["titles"][0]
+    assert onet.read_workbook(tmp_path / "onet" / TITLES, layout.columns).text.iloc[0] == "360"
 
 
 def test_a_workbook_one_may_not_read_is_named(onet_dir, tmp_path, monkeypatch, capsys):
     def refuse(*args, **kwargs):
         raise PermissionError(13, "Permission denied")
 
-    monkeypatch.setattr(data_preparation.pd, "read_excel", refuse)
-    assert data_preparation.main(["--onet-dir", str(onet_dir), "--output-dir", str(tmp_path / "out")]) == 2
+    monkeypatch.setattr(onet.pd, "read_excel", refuse)
+    assert (
+        data_preparation.main(["--onet-dir", str(onet_dir), "--output-dir", str(tmp_path / "out")])
+        == 2
+    )
     assert "Occupation Data.xlsx: cannot be opened (Permission denied)" in capsys.readouterr().err
 
 
@@ -197,5 +211,8 @@ def test_a_release_of_the_2010_taxonomy_is_read_and_named(tmp_path, capsys):
     for table in tables.values():
         table["O*NET-SOC Code"] = table["O*NET-SOC Code"].replace("15-1252.00", "15-1132.00")
     folder = write_workbooks(tables, tmp_path / "onet")
-    assert data_preparation.main(["--onet-dir", str(folder), "--output-dir", str(tmp_path / "out")]) == 0
+    assert (
+        data_preparation.main(["--onet-dir", str(folder), "--output-dir", str(tmp_path / "out")])
+        == 0
+    )
     assert "taxonomy O*NET-SOC 2010" in capsys.readouterr().out

@@ -1,0 +1,65 @@
+"""What data_preparation.py hands on to train.py and inference.py."""
+
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from common.files import InputError, read_json, sha256
+from common.text import normalize, title_forms
+
+DATA_VERSION = "4"  # in the manifest; raise it when the samples or the corpus change
+FILES = ("train.json", "val.json", "corpus.json", "label_map.json")
+MANIFEST_FILE = "manifest.json"  # names the other files' hashes
+OWN_TITLE = "own_title"  # source of titles that users add
+TITLE_SOURCES = ("standard_title", "alternate_title", OWN_TITLE)
+
+Sample = dict[str, str]  # "anchor", "code", "source"
+
+
+def load_data(data_dir: Path) -> dict[str, Any]:
+    """Read what data_preparation.py wrote, by file name without ending.
+
+    Raises:
+        InputError: files are missing, are not those the manifest was written for, or are of
+            another version.
+    """
+    data = {}
+    for name in (MANIFEST_FILE, *FILES):
+        path = data_dir / name
+        if not path.is_file():
+            raise InputError(f"{path} is missing: run python data_preparation.py first")
+        if name != MANIFEST_FILE and sha256(path) != data["manifest"]["outputs"][name]:
+            raise InputError(
+                f"{path} does not belong to {data_dir / MANIFEST_FILE}: "
+                "run data_preparation.py again"
+            )
+        try:
+            data[path.stem] = read_json(path)
+        except ValueError as error:
+            raise InputError(f"{error}: run data_preparation.py again") from None
+    if data["manifest"]["script_version"] != DATA_VERSION:
+        raise InputError(
+            f"the data in {data_dir} are of another version: run python data_preparation.py again"
+        )
+    return data
+
+
+def listed_codes(samples: list[Sample]) -> dict[str, set[str]]:
+    """All codes that O*NET lists for a text, by the text's normalised form."""
+    listed = defaultdict(set)
+    for sample in samples:
+        listed[normalize(sample["anchor"])].add(sample["code"])
+    return listed
+
+
+def pairs_of(samples: list[Sample]) -> set[tuple[str, str]]:
+    """The samples as (code, text), with the forms of their titles.
+
+    That is what a classifier must not know if it is measured on these samples.
+    """
+    pairs = set()
+    for sample in samples:
+        pairs.add((sample["code"], sample["anchor"]))
+        for form in title_forms(sample["anchor"]):
+            pairs.add((sample["code"], form))
+    return pairs

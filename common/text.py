@@ -1,0 +1,48 @@
+"""When two texts are the same, and how a title and a description become one text."""
+
+import re
+
+
+def normalize(text: str) -> str:
+    """The form in which two texts count as the same: letter case and spacing aside."""
+    return " ".join(text.casefold().split())
+
+
+def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
+    """The two texts that are encoded for a job: title and description in one, and the title alone.
+
+    They are joined as in the label texts. A description that a table lacks (None or NaN) is none.
+
+    Raises:
+        TypeError: a text is not a string.
+        ValueError: the title is blank, or a text has characters that UTF-8 cannot hold.
+    """
+    if description is None or description != description:  # NaN alone differs from itself
+        description = ""
+    for name, text in (("title", title), ("description", description)):
+        if not isinstance(text, str):
+            raise TypeError(
+                f"the job {name} must be a string, not {type(text).__name__} ({text!r:.80})"
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            raise ValueError(f"the job {name} has broken characters: it is not in UTF-8") from None
+    title, description = title.strip(), description.strip()
+    # Control characters and the like are not read by the encoder
+    if not any(letter.isprintable() and not letter.isspace() for letter in title):
+        raise ValueError("the job title is empty")
+    return f"{title}. {description}" if description else title, title
+
+
+def title_forms(title: str) -> list[str]:
+    """The two forms in a title such as "User Experience Designer (UX Designer)"; of others none."""
+    both = re.fullmatch(r"([^()]+?) ?\(([^()]+)\)", title)
+    return list(both.groups()) if both else []
+
+
+def cut_at_word(text: str, limit: int) -> str:
+    """The first `limit` characters of a text, ending with a whole word."""
+    if len(text) <= limit:
+        return text
+    return text[: limit + 1].rsplit(" ", 1)[0].rstrip(" ,;:")
