@@ -4,6 +4,8 @@
     python data_preparation.py --onet-dir DIR     # ... or in another folder
     python data_preparation.py --download         # fetch release 30.1 first (60 MB)
     python data_preparation.py --download 31.0    # ... or another release
+    python data_preparation.py --labelled FILE    # learn from titles coded by others as well
+    python data_preparation.py --onet-only        # the workbooks alone, without our own text
 
 Writes to processed_data/:
     train.json, val.json    lists of {"anchor", "code", "source"}
@@ -17,19 +19,16 @@ The same workbooks and seed give the same bytes. Takes about 7 s for O*NET 30.1 
 import common  # isort: skip  # noqa: F401  # says in one line if this Python is too old
 
 import argparse
-import json
-import os
-import shutil
 import sys
 from collections import Counter, defaultdict
-from collections.abc import Mapping
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from common.files import InputError, in_one_line, sha256
+from common.files import InputError, in_one_line, sha256, write_data
+from common.labelled import read_labelled
 from common.onet import (
     DEFAULT_RELEASE,
     IMPORTANCE,
@@ -39,8 +38,9 @@ from common.onet import (
     read_tables,
     taxonomy_of,
 )
-from common.samples import DATA_VERSION, MANIFEST_FILE, Sample
-from common.text import cut_at_word, normalize, title_forms
+from common.samples import DATA_VERSION, WRITTEN_TITLE, Sample
+from common.text import label_texts, normalize, title_forms
+from common.written import DUTIES, TITLES, written_samples
 
 # ------------------------------------------------------------------------------ settings
 
@@ -48,7 +48,6 @@ SEED = 42  # of the split; nothing else is random
 VAL_FRACTION = 0.1  # of each occupation's samples, never less than one
 
 TASK_MIN_CHARS = 20  # shorter task statements name no recognisable duty
-LABEL_DESC_CHARS = 200  # of the description in a title_desc label: about 45 tokens
 
 IMPORTANT = 2.5  # on the importance scale, 1 to 5: half-way from "somewhat" to "important"
 DISTINCTIVE = 8  # elements kept per occupation, those that set it most apart from the others
@@ -82,7 +81,6 @@ GENERIC_ABILITIES = [
 def build_corpus(tables: dict[str, pd.DataFrame]) -> dict[str, dict]:
     """Each occupation's label text in every label mode, known titles and tasks, by ascending code.
 
-    This is the only place that builds label texts; train.py and inference.py look them up.
     The known titles are the standard title, then the alternate ones, then the forms of both.
     """
     alternate = tables["titles"].dropna().groupby("code").text.agg(list)
@@ -95,8 +93,7 @@ def build_corpus(tables: dict[str, pd.DataFrame]) -> dict[str, dict]:
         corpus[code] = {
             "title": title,
             "description": description,
-            "title_desc": f"{title}. {cut_at_word(description, LABEL_DESC_CHARS)}",
-            "full_text": f"{title}. {description}",
+            **label_texts(title, description),
             "titles": list(dict.fromkeys(titles)),
             "tasks": list(dict.fromkeys(tasks.get(code, []))),
         }
@@ -228,7 +225,26 @@ def split(samples: list[Sample], seed: int) -> tuple[list[Sample], list[Sample]]
     return train, [samples[i] for i in sorted(val)]
 
 
-# ------------------------------------------------------------------------------ output
+def add_to_split(
+    train: list[Sample], val: list[Sample], more: list[Sample], seed: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Add samples that are not O*NET's, a tenth of them to validation.
+
+    A text goes where O*NET's samples of that text are, and a title with a description where its
+    title goes: so no text is on both sides, and O*NET's own split is the same with and without.
+    """
+    in_val = {normalize(sample["anchor"]): True for sample in val}
+    in_val |= {normalize(sample["anchor"]): False for sample in train}
+    known = {(normalize(sample["anchor"]), sample["code"]) for sample in train + val}
+    rng = np.random.default_rng((seed, 1))
+    sides: dict[bool, list[Sample]] = {True: list(val), False: list(train)}
+    for sample in more:
+        text = normalize(sample.get("title") or sample["anchor"])
+        if text not in in_val:
+            in_val[text] = bool(rng.random() < VAL_FRACTION)
+        if sample["source"] != WRITTEN_TITLE or (text, sample["code"]) not in known:
+            sides[in_val[text]].append(sample)
+    return sides[False], sides[True]
 
 
 def print_counts(train: list[Sample], val: list[Sample]) -> dict[str, dict[str, int]]:
@@ -242,49 +258,14 @@ def print_counts(train: list[Sample], val: list[Sample]) -> dict[str, dict[str, 
     return {"train": dict(in_train), "val": dict(in_val)}
 
 
-def write_outputs(output_dir: Path, contents: Mapping[str, list | dict], manifest: dict) -> None:
-    """Write all files beside their final names, then move them into place, the manifest last.
-
-    The manifest holds every file's SHA-256, so a run killed in the middle is noticed by train.py.
-    """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    staging = output_dir / ".staging"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
-        for name, content in contents.items():
-            (staging / name).write_text(one_a_line(content), encoding="utf-8", newline="\n")
-        manifest["outputs"] = {name: sha256(staging / name) for name in contents}
-        text = json.dumps(manifest, indent=2) + "\n"
-        (staging / MANIFEST_FILE).write_text(text, encoding="utf-8", newline="\n")
-        for name in (*contents, MANIFEST_FILE):
-            os.replace(staging / name, output_dir / name)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def one_a_line(content: list | dict) -> str:
-    """JSON with one item of the list or dictionary on each line."""
-    if isinstance(content, list):
-        rows = [json.dumps(item, ensure_ascii=False) for item in content]
-        opening, closing = "[", "]"
-    else:
-        rows = [
-            f"{json.dumps(key)}: {json.dumps(item, ensure_ascii=False)}"
-            for key, item in content.items()
-        ]
-        opening, closing = "{", "}"
-    return f"{opening}\n" + ",\n".join(rows) + f"\n{closing}\n"
-
-
 # ------------------------------------------------------------------------------ command line
 
 
-def prepare(onet_dir: Path, output_dir: Path, seed: int) -> None:
-    layouts = find_workbooks(onet_dir)
-    release = read_release(onet_dir)
-    print(f"O*NET release {release}, workbooks in {onet_dir}")
-    tables = read_tables(onet_dir, layouts)
+def prepare(args: argparse.Namespace) -> None:
+    layouts = find_workbooks(args.onet_dir)
+    release = read_release(args.onet_dir)
+    print(f"O*NET release {release}, workbooks in {args.onet_dir}")
+    tables = read_tables(args.onet_dir, layouts)
     if "tools" not in tables:
         print("Tools Used.xlsx is absent, as in every release from 30.3 on: no tool samples")
     codes = set(tables["occupations"].code)
@@ -294,16 +275,26 @@ def prepare(onet_dir: Path, output_dir: Path, seed: int) -> None:
     long_enough = tables["tasks"].text.str.len() > TASK_MIN_CHARS
     tables["tasks"] = tables["tasks"][long_enough]
     corpus = build_corpus(tables)
-    train, val = split(build_samples(tables, corpus), seed)
-    workbooks = [name for layout in layouts.values() for name in layout.workbooks]
+    train, val = split(build_samples(tables, corpus), args.seed)
+
+    inputs = [args.onet_dir / name for layout in layouts.values() for name in layout.workbooks]
+    more = []
+    if not args.onet_only:
+        more += written_samples(codes)
+        inputs += [TITLES, DUTIES]
+    if args.labelled:
+        more += read_labelled(args.labelled, args.crosswalk, list(corpus))
+        inputs += [*args.labelled, *args.crosswalk]
+    train, val = add_to_split(train, val, more, args.seed)
+
     manifest = {
         "script_version": DATA_VERSION,
         "release": release,
         "taxonomy": taxonomy,
-        "seed": seed,
+        "seed": args.seed,
         "occupations": len(corpus),
         "samples": print_counts(train, val),
-        "inputs": {name: sha256(onet_dir / name) for name in workbooks},
+        "inputs": {path.name: sha256(path) for path in inputs},
     }
     contents: dict[str, list | dict] = {
         "train.json": train,
@@ -311,25 +302,30 @@ def prepare(onet_dir: Path, output_dir: Path, seed: int) -> None:
         "corpus.json": corpus,
         "label_map.json": {code: row for row, code in enumerate(corpus)},
     }
-    write_outputs(output_dir, contents, manifest)
-    print(f"\n{len(corpus):,} occupations; written to {output_dir}/")
+    write_data(args.output_dir, contents, manifest)
+    print(f"\n{len(corpus):,} occupations; written to {args.output_dir}/")
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(
-        description=__doc__.split("\n\n")[0], formatter_class=argparse.ArgumentDefaultsHelpFormatter
-    )
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     add = parser.add_argument
-    add("--onet-dir", type=Path, default=Path("."), help="folder with the O*NET workbooks")
-    add("--output-dir", type=Path, default=Path("processed_data"), help="folder for the JSON files")
-    hint = f"fetch this O*NET release into --onet-dir first ({DEFAULT_RELEASE} if none is named)"
-    add("--download", nargs="?", const=DEFAULT_RELEASE, metavar="RELEASE", help=hint)
-    add("--seed", type=int, default=SEED, help="of the train/validation split")
+    add("--onet-dir", type=Path, default=Path("."), metavar="DIR", help="with the workbooks (.)")
+    add("--output-dir", type=Path, default=Path("processed_data"), metavar="DIR",
+        help="for the JSON files (processed_data)")  # fmt: skip
+    add("--download", nargs="?", const=DEFAULT_RELEASE, metavar="RELEASE",
+        help=f"fetch this O*NET release into --onet-dir first ({DEFAULT_RELEASE})")  # fmt: skip
+    add("--onet-only", action="store_true", help="leave out the text written for this project")
+    columns = "title, code, perhaps description and count"
+    add("--labelled", type=Path, nargs="+", default=[], metavar="FILE",
+        help=f"titles coded by others, with the columns {columns}")  # fmt: skip
+    add("--crosswalk", type=Path, nargs="+", default=[], metavar="FILE",
+        help="official tables from SOC 2010 to 2018 or 2019, for old codes among them")  # fmt: skip
+    add("--seed", type=int, default=SEED, help=f"of the train/validation split ({SEED})")
     args = parser.parse_args(argv)
     try:
         if args.download:
             download(args.download, args.onet_dir)
-        prepare(args.onet_dir, args.output_dir, args.seed)
+        prepare(args)
     except (InputError, OSError) as error:
         print(f"error: {in_one_line(error, args.output_dir)}", file=sys.stderr)
         return 2

@@ -61,7 +61,7 @@ from common.evaluation import TOP_K
 from common.files import InputError, in_one_line, put_in_place, sha256, write_json, write_whole
 from common.samples import MANIFEST_FILE, OWN_TITLE, Sample, listed_codes, load_data
 from common.tables import read_own_titles
-from common.text import normalize
+from common.text import LABEL_MODES, normalize
 
 # ------------------------------------------------------------------------------ settings
 
@@ -91,9 +91,8 @@ class Settings:
     base_model: str = setting(
         MINILM, "Encoder to start from: a name on the Hugging Face Hub or a local folder."
     )
-    label_mode: Literal["title", "title_desc", "full_text"] = setting(
-        "title_desc",
-        "Text an occupation is known by: title, + 200 characters of description, or + all of it.",
+    label_mode: str = setting(
+        "title_desc", f"Text an occupation is known by, one of {', '.join(LABEL_MODES)}."
     )
     max_seq_length: int = setting(
         256, "Tokens after which a text is cut; only long postings reach it."
@@ -111,7 +110,7 @@ class Settings:
         0.3, "Part of the titles trained on as on postings, with levels, notes, places and slips."
     )
     postings: float = setting(
-        0.05, "Part of the titles trained on as whole postings, made up of tasks and phrases."
+        0.05, "Part of the titles trained on as whole postings, made up around duties or tasks."
     )
     # batches
     batch_size: int = setting(
@@ -143,6 +142,9 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        if self.label_mode not in LABEL_MODES:
+            modes = ", ".join(LABEL_MODES)
+            raise InputError(f"--label-mode is {self.label_mode}, but must be one of {modes}")
         for name, value in asdict(self).items():
             if name in ("warmup", "noise", "postings"):
                 if not 0 <= value < 1:
@@ -196,9 +198,8 @@ def train(settings: Settings) -> None:
     steps = math.ceil(batches * settings.epochs)
     every = max(1, steps // settings.evaluations)
     bf16 = bf16_supported(model.device) if settings.bf16 == "auto" else settings.bf16 == "on"
-    make_anchors = AnchorMaker(
-        data["train"], label_map, settings.noise, settings.postings, settings.seed
-    )
+    made = settings.noise, settings.postings, settings.seed
+    make_anchors = AnchorMaker(data["train"], list(label_map), *made)
     trainer = SentenceTransformerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(

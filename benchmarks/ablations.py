@@ -127,7 +127,9 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
         model,
         label_texts,
         listed if variant.mask_listed else defaultdict(set),
-        AnchorMaker(data["train"], label_map, settings.noise, settings.postings, settings.seed),
+        AnchorMaker(
+            data["train"], list(label_map), settings.noise, settings.postings, settings.seed
+        ),
         settings.length_ratio,
     )
     loss = variant.loss(model, scale=settings.scale)

@@ -88,7 +88,7 @@ def main() -> None:
     without = classifier.without(held_out_pairs([*data["val"], *sampled]))
     rows = [{**sample, "label": label_map[sample["code"]]} for sample in sampled]
     anchors = AnchorMaker(
-        data["train"], label_map, settings.noise, settings.postings, settings.seed
+        data["train"], list(label_map), settings.noise, settings.postings, settings.seed
     )(rows)
     split = [
         anchor.partition(". ")[::2] if len(anchor) > LONG else (anchor, "") for anchor in anchors

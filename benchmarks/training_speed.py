@@ -56,7 +56,7 @@ def compare(data_dir: str) -> None:
         seed=settings.seed,
     )
     make_anchors = AnchorMaker(
-        data["train"], label_map, settings.noise, settings.postings, settings.seed
+        data["train"], list(label_map), settings.noise, settings.postings, settings.seed
     )
     collator = DistinctLabelCollator(
         model, label_texts, listed, make_anchors, settings.length_ratio

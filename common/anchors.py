@@ -1,9 +1,10 @@
 """Titles made noisy, and postings made up around them, as employers and people write them.
 
-The words are in words.json, all of our own invention. "Manager", "Supervisor" and "Director" are
-not among the levels: they change the occupation.
+The words are in words.json and in written/blocks.tsv, all of our own invention. "Manager",
+"Supervisor" and "Director" are not among the levels: they change the occupation.
 """
 
+import html
 import json
 import random
 import re
@@ -11,7 +12,8 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from common.samples import TITLE_SOURCES, Sample
+from common.samples import TITLE_SOURCES, WRITTEN_DUTIES, WRITTEN_TITLE, Sample
+from common.written import LINE_BREAK, read_blocks, read_vague_titles
 
 WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("words.json").read_text("utf-8"))
 ABBREVIATIONS: dict[str, str] = WORDS["abbreviations"]  # long form, in small letters -> short form
@@ -22,10 +24,15 @@ HEAD_NOUN = re.compile(rf"(.+) ((?:{'|'.join(WORDS['head_nouns'])})s?)", re.IGNO
 TURNED, ABBREVIATED, MISSPELT, LEVEL, ADDITION = 0.1, 0.2, 0.08, 0.4, 0.3
 LEVEL_BEFORE = 0.6  # rather than after the title
 
-# How often a made-up posting has each part, and how much of it: all tell duties, many no tools
-OPENING, TOOLS = 0.6, 0.4
-TASKS_PER_POSTING, TOOLS_PER_POSTING, CLOSINGS = (1, 5), (1, 4), (0, 0, 1, 2)
-MEASURED_POSTINGS = 1500  # made up of validation titles and tasks, to calibrate and measure on
+# How often a posting has each trait. Real ones tell of the company before the job about as often as
+# not, and a fifth keep marks of the page that they were copied from.
+VAGUE, HEAD, HEADING, MARKUP, ONE_LINE = 0.1, 0.6, 0.6, 0.15, 0.3
+DUTIES_LAST = 0.25  # what stands after the duties in others stands before them
+LINES, TAIL = (1, 5), (0, 6)  # lines of duties where they are single tasks; blocks after them
+HEAD_BLOCKS = ("story", "intro", "agency", "government", "culture")
+TAIL_BLOCKS = ("requirement", "benefits", "pay", "schedule", "eeo", "physical", "apply", "notice")
+BULLETS = ("• ", "- ", "* ", "– ", "")
+MEASURED_POSTINGS = 1500  # made up of validation samples at most, to calibrate and measure on
 
 
 def noisy_title(title: str, rng: random.Random) -> str:
@@ -65,82 +72,116 @@ def misspelt(title: str, rng: random.Random) -> str:
     return title[:i] + rng.choice([turned, title[i], title[i : i + 2] * 2]) + title[i + 2 :]
 
 
-def made_up_description(
-    title: str, tasks: list[str], technologies: list[str], rng: random.Random
-) -> str:
-    """The text of a posting: some of the occupation's tasks and tools among the usual phrases."""
-    fill = {
-        "title": title,
-        "employer": rng.choice(WORDS["employers"]),
-        "place": rng.choice(WORDS["places"]),
-    }
-    parts = [rng.choice(WORDS["openings"])] if rng.random() < OPENING else []
-    parts += rng.sample(tasks, min(len(tasks), rng.randint(*TASKS_PER_POSTING)))
-    if technologies and rng.random() < TOOLS:
-        count = min(len(technologies), rng.randint(*TOOLS_PER_POSTING))
-        fill["tools"] = ", ".join(rng.sample(technologies, count))
-        parts.append(rng.choice(WORDS["skill_phrases"]))
-    parts += rng.sample(WORDS["closings"], rng.choice(CLOSINGS))
-    text = " ".join(parts)
-    for name, value in fill.items():
-        text = text.replace(f"{{{name}}}", value)
-    return text
+class PostingMaker:
+    """Puts postings together: duties of an occupation among what else employers write."""
+
+    def __init__(self, samples: list[Sample]) -> None:
+        """
+        Args:
+            samples: those with the duties and the titles to use. Where none are written for an
+                occupation, its tasks are its duties.
+        """
+        self.blocks, self.vague_titles = read_blocks(), read_vague_titles()
+        self.duties, self.tasks, self.titles = (defaultdict(list) for _ in range(3))
+        for sample in samples:
+            code, text = sample["code"], sample["anchor"]
+            if sample["source"] == WRITTEN_DUTIES:
+                self.duties[code].append(text)
+            elif sample["source"] == "task":
+                self.tasks[code].append(text)
+            elif sample["source"] in ("alternate_title", WRITTEN_TITLE):
+                self.titles[code].append(text)
+
+    def lines(self, code: str, rng: random.Random) -> list[str]:
+        """Duties of an occupation, line by line; none if there are none."""
+        if self.duties[code]:
+            return rng.choice(self.duties[code]).split(LINE_BREAK)
+        tasks = self.tasks[code]
+        return rng.sample(tasks, min(len(tasks), rng.randint(*LINES)))
+
+    def title(self, code: str, rng: random.Random) -> str:
+        """A title of the occupation, or now and then one that only the duties make clear."""
+        vague = [title for title, fits in self.vague_titles if code.startswith(fits)]
+        if not self.titles[code] or (vague and rng.random() < VAGUE):
+            return rng.choice(vague or [title for title, _ in self.vague_titles])
+        return rng.choice(self.titles[code])
+
+    def description(self, title: str, lines: list[str], rng: random.Random) -> str:
+        """The text of a posting with these duties, in some layout and order."""
+        blocks = self.blocks
+        head = [rng.choice(blocks[rng.choice(HEAD_BLOCKS)])] if rng.random() < HEAD else []
+        duties = [rng.choice(blocks["heading"])] if rng.random() < HEADING else []
+        bullet = rng.choice(BULLETS) if len(lines) > 1 else ""
+        duties += [bullet + line for line in lines]
+        tail = [rng.choice(blocks[kind]) for kind in TAIL_BLOCKS]
+        tail = rng.sample(tail, rng.randint(*TAIL))
+        before, after = (tail, []) if rng.random() < DUTIES_LAST else ([], tail)
+        parts = [*head, *before, *duties, *after]
+
+        fill = {"{title}": title, "{company}": rng.choice(blocks["company"])}
+        fill["{place}"] = rng.choice(WORDS["places"])
+        text = "\n".join(parts).replace(LINE_BREAK, "\n")
+        for name, value in fill.items():
+            text = text.replace(name, value)
+        if rng.random() < MARKUP:
+            text = marked_up(text, rng)
+        return text.replace("\n", " ") if rng.random() < ONE_LINE else text
+
+
+def marked_up(text: str, rng: random.Random) -> str:
+    """The text as a page's source has it."""
+    tag = rng.choice(["p", "li", "div"])
+    lines = [f"<{tag}>{html.escape(line, quote=False)}</{tag}>" for line in text.split("\n")]
+    return "\n".join(lines).replace(". ", rng.choice([". ", ".&nbsp;", ".<br>"]))
 
 
 def made_up_postings(samples: list[Sample]) -> list[tuple[str, str, str]]:
-    """(title, description, code) of postings made up of the titles and tasks among the samples."""
-    tasks = defaultdict(list)
-    for sample in samples:
-        if sample["source"] == "task":
-            tasks[sample["code"]].append(sample["anchor"])
-    usable = []
-    for sample in samples:
-        if sample["source"] == "alternate_title" and tasks[sample["code"]]:
-            usable.append(sample)
-    rng = random.Random(0)
-    postings = []
-    for sample in rng.sample(usable, min(MEASURED_POSTINGS, len(usable))):
-        title, code = sample["anchor"], sample["code"]
-        postings.append((title, made_up_description(title, tasks[code], [], rng), code))
-    return postings
+    """(title, description, code) of postings made up of the titles and duties among the samples."""
+    maker, rng, postings = PostingMaker(samples), random.Random(0), []
+    codes = sorted({*maker.duties, *maker.tasks} & maker.titles.keys())
+    for code in codes * 2:  # each under two titles
+        lines, title = maker.lines(code, rng), maker.title(code, rng)
+        if lines:
+            postings.append((title, maker.description(title, lines, rng), code))
+    return rng.sample(postings, min(MEASURED_POSTINGS, len(postings)))
 
 
 class AnchorMaker:
-    """Turns some of the titles in a batch into what users send: noisy titles and whole postings.
+    """Turns some of the anchors in a batch into what users send: noisy titles and whole postings.
 
-    The rest, and anchors of other sources, stay as they are. The choice depends on the seed and
-    the batch alone, so that a resumed run sees the same anchors.
+    Duties become postings, each under a title of its occupation, and so do some of the titles.
+    Anchors of other sources stay as they are. The choice depends on the seed and the batch alone,
+    so that a resumed run sees the same anchors.
     """
 
     def __init__(
-        self,
-        samples: list[Sample],
-        label_map: dict[str, int],
-        noise: float,
-        postings: float,
-        seed: int,
+        self, samples: list[Sample], codes: list[str], noise: float, postings: float, seed: int
     ) -> None:
-        self.noise, self.postings, self.seed = noise, postings, seed
-        self.tasks, self.technologies = defaultdict(list), defaultdict(list)
-        for sample in samples:
-            label, anchor = label_map[sample["code"]], sample["anchor"]
-            if sample["source"] == "task":
-                self.tasks[label].append(anchor)
-            elif sample["source"] == "technology":
-                self.technologies[label].append(anchor.split(" uses technology: ")[1])
+        """
+        Args:
+            samples: of training.
+            codes: of the occupations, in the order of their labels.
+            noise, postings: parts of the titles that are made noisy, and that become postings.
+        """
+        self.codes, self.noise, self.postings, self.seed = codes, noise, postings, seed
+        self.maker = PostingMaker(samples)
 
     def __call__(self, rows: list[dict]) -> list[str]:
         """The anchors of a batch: rows with "anchor", "label" and "source"."""
         rng = random.Random(f"{self.seed} {[row['anchor'] for row in rows]}")
-        anchors = []
-        for row in rows:
-            anchor, label = row["anchor"], row["label"]
-            if row["source"] in TITLE_SOURCES:
-                if rng.random() < self.noise:
-                    anchor = noisy_title(anchor, rng)
-                tasks = self.tasks[label]
-                if tasks and rng.random() < self.postings:
-                    text = made_up_description(anchor, tasks, self.technologies[label], rng)
-                    anchor = f"{anchor}. {text}"
-            anchors.append(anchor)
-        return anchors
+        return [
+            self.anchor(row["anchor"], self.codes[row["label"]], row["source"], rng) for row in rows
+        ]
+
+    def anchor(self, text: str, code: str, source: str, rng: random.Random) -> str:
+        if source == WRITTEN_DUTIES:
+            title, lines = self.maker.title(code, rng), text.split(LINE_BREAK)
+        elif source in TITLE_SOURCES:
+            title, lines = text, []
+            if rng.random() < self.postings:
+                lines = self.maker.lines(code, rng)
+        else:
+            return text
+        if rng.random() < self.noise:
+            title = noisy_title(title, rng)
+        return f"{title}. {self.maker.description(title, lines, rng)}" if lines else title

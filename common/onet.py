@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 import zipfile
 from pathlib import Path
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 import numpy as np
@@ -227,18 +227,23 @@ def read_tables(onet_dir: Path, layouts: dict[str, Layout]) -> dict[str, pd.Data
     for name, layout in tqdm(layouts.items(), desc="reading", unit="table"):
         sheets = [read_workbook(onet_dir / book, layout.columns) for book in layout.workbooks]
         table = pd.concat(sheets)
-        if not tables:
-            again = table.code[table.code.duplicated()]
-            refuse(again, "the code {!r} stands in an earlier row already")
-        else:
-            unknown = table.code[~table.code.isin(tables["occupations"].code)]
-            problem = "Occupation Data.xlsx does not list the code {!r}"
-            refuse(unknown, f"{problem}; are the workbooks of one release?")
-        if "scale" in table and not (table.scale == IMPORTANCE).any():
-            names = " and ".join(layout.workbooks)
-            raise InputError(f"{names}: no row of the scale {IMPORTANCE} (importance)")
+        check_table(table, layout, tables.get("occupations"))
         tables[name] = table.reset_index(drop=True)
     return tables
+
+
+def check_table(table: pd.DataFrame, layout: Layout, occupations: pd.DataFrame | None) -> None:
+    """Raise an InputError if a table's codes are not those of the occupations, read before it."""
+    if occupations is None:
+        again = table.code[table.code.duplicated()]
+        refuse(again, "the code {!r} stands in an earlier row already")
+    else:
+        unknown = table.code[~table.code.isin(occupations.code)]
+        problem = "Occupation Data.xlsx does not list the code {!r}"
+        refuse(unknown, f"{problem}; are the workbooks of one release?")
+    if "scale" in table and not (table.scale == IMPORTANCE).any():
+        names = " and ".join(layout.workbooks)
+        raise InputError(f"{names}: no row of the scale {IMPORTANCE} (importance)")
 
 
 def read_workbook(path: Path, columns: dict[str, str]) -> pd.DataFrame:
@@ -251,12 +256,10 @@ def read_workbook(path: Path, columns: dict[str, str]) -> pd.DataFrame:
     Raises:
         InputError: names what is wrong with the file, a column or a row.
     """
-    # calamine reads the release five times faster than openpyxl
-    engine = "calamine" if importlib.util.find_spec("python_calamine") else "openpyxl"
     try:
         sheets = pd.read_excel(
             path,
-            engine=engine,
+            engine=excel_engine(),
             sheet_name=None,
             header=None,
             dtype=str,
@@ -291,6 +294,11 @@ def read_workbook(path: Path, columns: dict[str, str]) -> pd.DataFrame:
             table[name] = pd.to_numeric(cells, errors="coerce")
             refuse(cells[table[name].isna()], f"{{!r}} in column {column!r} is no number")
     return table
+
+
+def excel_engine() -> Literal["calamine", "openpyxl"]:
+    """What pandas reads workbooks with: calamine is five times faster than openpyxl."""
+    return "calamine" if importlib.util.find_spec("python_calamine") else "openpyxl"
 
 
 def find_header(

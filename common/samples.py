@@ -10,10 +10,13 @@ from common.text import normalize, title_forms
 DATA_VERSION = "4"  # in the manifest; raise it when the samples or the corpus change
 FILES = ("train.json", "val.json", "corpus.json", "label_map.json")
 MANIFEST_FILE = "manifest.json"  # names the other files' hashes
-OWN_TITLE = "own_title"  # source of titles that users add
-TITLE_SOURCES = ("standard_title", "alternate_title", OWN_TITLE)
+# Sources of samples besides those of the workbooks
+WRITTEN_TITLE, WRITTEN_DUTIES = "written_title", "written_duties"
+LABELLED_TITLE, LABELLED_DESCRIPTION = "labelled_title", "labelled_description"
+OWN_TITLE = "own_title"  # of titles that users add
+TITLE_SOURCES = ("standard_title", "alternate_title", WRITTEN_TITLE, LABELLED_TITLE, OWN_TITLE)
 
-Sample = dict[str, str]  # "anchor", "code", "source"
+Sample = dict[str, Any]  # "anchor", "code", "source"; labelled ones have more
 
 
 def load_data(data_dir: Path) -> dict[str, Any]:
@@ -45,10 +48,11 @@ def load_data(data_dir: Path) -> dict[str, Any]:
 
 
 def listed_codes(samples: list[Sample]) -> dict[str, set[str]]:
-    """All codes that O*NET lists for a text, by the text's normalised form."""
+    """All codes that a text stands under, by the text's normalised form."""
     listed = defaultdict(set)
     for sample in samples:
-        listed[normalize(sample["anchor"])].add(sample["code"])
+        codes = sample.get("shares", [sample["code"]])
+        listed[normalize(sample["anchor"])].update(codes)
     return listed
 
 

@@ -1,6 +1,14 @@
-"""When two texts are the same, and how a title and a description become one text."""
+"""When two texts are the same, and how a title and a description become one, or a label text."""
 
 import re
+
+LABEL_DESC_CHARS = 200  # of the description in a short label text: about 45 tokens
+# The text by which an occupation is known, by label mode
+LABEL_MODES = {
+    "title": "{title}",
+    "title_desc": "{title}. {short_description}",
+    "full_text": "{title}. {description}",
+}
 
 
 def normalize(text: str) -> str:
@@ -33,6 +41,13 @@ def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
     if not any(letter.isprintable() and not letter.isspace() for letter in title):
         raise ValueError("the job title is empty")
     return f"{title}. {description}" if description else title, title
+
+
+def label_texts(title: str, description: str) -> dict[str, str]:
+    """An occupation's label text in every mode."""
+    short = cut_at_word(description, LABEL_DESC_CHARS)
+    parts = {"title": title, "description": description, "short_description": short}
+    return {mode: form.format(**parts) for mode, form in LABEL_MODES.items()}
 
 
 def title_forms(title: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""data_preparation.py on small workbooks of our own making, and on the real release where there is one."""
+"""data_preparation.py on small workbooks of our own, and on the real release where there is one."""
 
 import http.server
 import io
@@ -15,7 +15,8 @@ import pytest
 from conftest import OCCUPATIONS, PROJECT, onet_tables, write_workbooks
 
 import data_preparation
-from common import onet
+from common import files, onet
+from common.files import sha256
 from common.text import cut_at_word, normalize, title_forms
 
 REAL_RELEASE = PROJECT.parent / "shared" / "onet"
@@ -232,14 +233,15 @@ def test_openpyxl_reads_the_same_where_calamine_is_absent(
     assert (tmp_path / "train.json").read_bytes() == (data_dir / "train.json").read_bytes()
 
 
-# ------------------------------------------------------------------------------ releases and bad input
+# --------------------------------------------------------------------------- releases and bad input
 
 
 def test_manifest_names_release_inputs_and_counts(onet_dir, data_dir):
     manifest = read(data_dir, "manifest")
     assert (manifest["release"], manifest["seed"]) == ("30.1", data_preparation.SEED)
-    assert len(manifest["inputs"]) == 8
-    assert manifest["inputs"]["Skills.xlsx"] == data_preparation.sha256(onet_dir / "Skills.xlsx")
+    assert len([name for name in manifest["inputs"] if name.endswith(".xlsx")]) == 8
+    assert set(manifest["inputs"]) >= {"titles.tsv", "duties.tsv"}  # our own text
+    assert manifest["inputs"]["Skills.xlsx"] == sha256(onet_dir / "Skills.xlsx")
     assert sum(manifest["samples"]["val"].values()) == len(read(data_dir, "val"))
 
 
@@ -294,9 +296,7 @@ def test_missing_workbooks_are_all_named(tmp_path, capsys):
 def test_a_failed_run_leaves_the_earlier_output_alone(onet_dir, tmp_path, monkeypatch):
     assert prepare(onet_dir, tmp_path) == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(
-        data_preparation.json, "dumps", lambda *a, **k: (_ for _ in ()).throw(OSError("disk full"))
-    )
+    monkeypatch.setattr(files, "one_a_line", lambda _: (_ for _ in ()).throw(OSError("disk full")))
     assert prepare(onet_dir, tmp_path) == 2
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 
@@ -306,7 +306,7 @@ def test_a_failed_run_leaves_the_earlier_output_alone(onet_dir, tmp_path, monkey
 
 @pytest.fixture
 def server(monkeypatch):
-    """A local HTTP server in place of the O*NET Resource Center; yields {path: (status, body, length sent)}."""
+    """An HTTP server in place of O*NET's; yields {path: (status, body, length sent)}."""
     answers = {}
 
     class Handler(http.server.BaseHTTPRequestHandler):
@@ -425,13 +425,27 @@ def test_download_checks_the_release_number(tmp_path, capsys):
     assert "a release looks like 30.1" in capsys.readouterr().err
 
 
+# ------------------------------------------------------------------------------ our own text
+
+
+def test_own_text_is_added_to_both_sides_but_for_onet_only(onet_dir, data_dir, tmp_path):
+    arguments = ["--onet-dir", str(onet_dir), "--output-dir", str(tmp_path), "--onet-only"]
+    assert data_preparation.main(arguments) == 0
+    for side in ("train", "val"):
+        written = [s for s in read(data_dir, side) if s["source"].startswith("written")]
+        assert {s["source"] for s in written} == {"written_title", "written_duties"}
+        assert [s for s in read(data_dir, side) if s not in written] == read(tmp_path, side)
+    assert (tmp_path / "corpus.json").read_bytes() == (data_dir / "corpus.json").read_bytes()
+
+
 # ------------------------------------------------------------------------------ the real release
 
 
 @pytest.mark.slow
 @pytest.mark.skipif(not REAL_RELEASE.is_dir(), reason="the real O*NET release is not at hand")
 def test_real_release_has_the_documented_counts(tmp_path):
-    assert prepare(REAL_RELEASE, tmp_path) == 0
+    folders = ["--onet-dir", str(REAL_RELEASE), "--output-dir", str(tmp_path)]
+    assert data_preparation.main([*folders, "--onet-only"]) == 0
     train, val, corpus = (read(tmp_path, name) for name in ("train", "val", "corpus"))
     counts = Counter(s["source"] for s in train + val)
     assert len(corpus) == 1016
