@@ -435,9 +435,8 @@ class JobClassifier:
         corpus = read_json(corpus_path) if corpus_path.is_file() else None
         if corpus is not None:
             if any("tasks" not in texts for texts in corpus.values()):
-                raise ValueError(
-                    f"{corpus_path} is of an earlier version: run python data_preparation.py again"
-                )
+                problem = f"{corpus_path} is of an earlier version"
+                raise ValueError(f"{problem}: run python data_preparation.py again")
             made_from["labels"] = fingerprint(corpus, self.label_mode)
         shipped, cached = self.model_dir / INDEX_FILE, self.data_dir / INDEX_FILE
         saved = read_index(shipped, made_from) or read_index(cached, made_from)
@@ -560,9 +559,9 @@ def run_demo(classifier: JobClassifier, top_k: int) -> None:
         start = time.perf_counter()
         ranked = classifier.predict(title, description, top_k=top_k)
         seconds.append(time.perf_counter() - start)
-        scores.append(ranked[0]["score"])
         first += ranked[0]["code"] in accepted
         among += any(row["code"] in accepted for row in ranked)
+        scores.append(ranked[0]["score"])
         print(f"\n{title}\n    {description[:90]}...")
         print_ranking(ranked, set(accepted))
     n = len(postings)

@@ -11,6 +11,7 @@ together, not proportions.
 import argparse
 import sys
 from pathlib import Path
+from textwrap import shorten
 
 import matplotlib
 
@@ -29,6 +30,7 @@ from inference import DATA_DIR, MODEL_DIR, JobClassifier  # noqa: E402
 SEED = 42
 PERPLEXITY = 20  # neighbours that count: about as many as a SOC minor group has occupations
 LINES = 3  # from the job to its first answers
+NAMED = 22  # occupations around the job whose names are written beside their dots
 OUTLINE = [effects.withStroke(linewidth=2.5, foreground="white")]
 
 
@@ -36,32 +38,45 @@ def draw(classifier: JobClassifier, title: str, description: str, output: Path) 
     best = classifier.predict(title, description, top_k=LINES)
     job = classifier.encoder.encode([job_texts(title, description)[0]])
     vectors = np.concatenate([classifier.index.label_embeddings, job])
-    layout = TSNE(
-        metric="cosine", init="pca", perplexity=PERPLEXITY, random_state=SEED
-    ).fit_transform(vectors)
+    tsne = TSNE(metric="cosine", init="pca", perplexity=PERPLEXITY, random_state=SEED)
+    layout = tsne.fit_transform(vectors)
     points, place = layout[:-1], layout[-1]
-
-    figure, axes = plt.subplots(figsize=(11, 9), layout="constrained")
     groups = np.array([code[: DIGITS[2]] for code in classifier.codes])
-    colors = plt.get_cmap("nipy_spectral")(np.linspace(0.03, 0.93, len(MAJOR_GROUPS)))
-    for color, (group, name) in zip(colors, MAJOR_GROUPS.items(), strict=True):
+    palette = plt.get_cmap("nipy_spectral")(np.linspace(0.03, 0.93, len(MAJOR_GROUPS)))
+    colors = dict(zip(MAJOR_GROUPS, palette, strict=True))
+
+    figure, (whole, near) = plt.subplots(1, 2, figsize=(17, 8.5), layout="constrained")
+    for axes in (whole, near):
+        axes.scatter(*points.T, s=14, color=[colors[group] for group in groups], alpha=0.8)
+        axes.scatter(*place, marker="*", s=300, color="black", edgecolor="white", zorder=3)
+        axes.set_axis_off()
+    for group, name in MAJOR_GROUPS.items():
         members = points[groups == group]
-        axes.scatter(*members.T, s=14, color=color, alpha=0.8)
         distances = np.sort(np.linalg.norm(members[:, None] - members, axis=2), axis=1)
         middle = members[distances[:, len(members) // 4].argmin()]  # where the group is densest
+        dark = (*(0.6 * colors[group][:3]), 1)
         name = name.replace(" and ", " and\n", 1)
-        dark = (*(0.6 * color[:3]), 1)
-        axes.text(
-            *middle, name, fontsize=8, color=dark, ha="center", va="center", path_effects=OUTLINE
-        )
-    for row in best:
-        end = points[classifier.codes.index(row["code"])]
-        axes.plot(*zip(place, end, strict=True), color="black", linewidth=0.8)
-    axes.scatter(*place, marker="*", s=300, color="black", edgecolor="white", zorder=3)
+        whole.text(*middle, name, fontsize=8, color=dark, ha="center", path_effects=OUTLINE)
+
+    # The dots around the job, by name
+    distances = np.linalg.norm(points - place, axis=1)
+    named = np.argsort(distances)[:NAMED]
+    reach = 1.1 * distances[named[-1]]
+    near.set(xlim=(place[0] - reach, place[0] + reach), ylim=(place[1] - reach, place[1] + reach))
+    for row in named:
+        dark = (*(0.6 * colors[groups[row]][:3]), 1)
+        name = shorten(classifier.titles[row], 40, placeholder=" ...")
+        near.annotate(
+            name, points[row], (4, 3), textcoords="offset points", fontsize=8, color=dark,
+            path_effects=OUTLINE,
+        )  # fmt: skip
+    for answer in best:
+        end = points[classifier.codes.index(answer["code"])]
+        near.plot(*zip(place, end, strict=True), color="black", linewidth=0.8)
     answers = (f"{row['confidence']:.0%}  {row['code']}  {row['title']}" for row in best)
-    axes.set_title("\n".join([title, *answers]), loc="left", fontsize=10)
-    axes.set_axis_off()
-    figure.savefig(output, dpi=110)
+    near.set_title("\n".join([title, *answers]), loc="left", fontsize=10)
+    whole.set_title("All 1,016 occupations", loc="left", fontsize=10)
+    figure.savefig(output, dpi=90)
 
 
 def main() -> None:

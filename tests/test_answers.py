@@ -60,7 +60,7 @@ def test_calibration_makes_the_right_codes_of_validation_most_probable(trained_d
     own = [data["label_map"][sample["code"]] for sample in titles]
 
     def likelihood(sharpness):
-        exponents = np.exp(sharpness * scores)
+        exponents = np.exp(sharpness * (scores - scores.max(axis=1, keepdims=True)))
         return np.log(exponents[np.arange(len(own)), own] / exponents.sum(axis=1)).mean()
 
     best = classifier.calibration["title"]

@@ -1,4 +1,4 @@
-"""The classifier takes whatever text comes, with the tiny model of conftest.py: properties, by hypothesis."""
+"""The classifier takes any text, with the tiny model of conftest.py: properties, by hypothesis."""
 
 import math
 
@@ -12,8 +12,9 @@ KEYS = {"rank", "score", "code", "title", "confidence"}
 CHECKS = settings(max_examples=60, deadline=None, derandomize=True)
 
 odd = st.sampled_from([
-    "Krankenpfleger (m/w/d) – 100 %", "软件工程师", "مهندس برمجيات", "מהנדסת תוכנה", "👩‍⚕️ Nurse 🏥", "\u200fRN\u200e",
-    "<b>Nurse</b><script>alert(1)</script>", "Nurse\x00\x07", "12345", "=1+1", "a" * 5000, "e\u0301" * 300, "\ufeffRN",
+    "Krankenpfleger (m/w/d) – 100 %", "软件工程师", "مهندس برمجيات", "מהנדסת תוכנה", "👩‍⚕️ Nurse 🏥",
+    "\u200fRN\u200e", "<b>Nurse</b><script>alert(1)</script>", "Nurse\x00\x07", "12345", "=1+1",
+    "a" * 5000, "e\u0301" * 300, "\ufeffRN",
 ])  # fmt: skip
 texts = st.text(max_size=200) | odd
 cased = st.text(

@@ -5,30 +5,31 @@ import re
 import pytest
 from conftest import PROJECT
 
-# Title: the codes that a careful coder would accept. The same titles stand in the README, with our answers.
+# Title: the codes that a careful coder accepts, decided from the definitions of the occupations
+# alone, before our answer was seen. benchmarks/results.md shows our answers to the same titles.
 TITLES = {
     "Senior Software Engineer": {"15-1252.00"},
-    "Data Engineer": {"15-1243.00", "15-1243.01", "15-2051.00"},
+    "Data Engineer": {"15-1243.00", "15-1243.01", "15-1252.00"},
     "DevOps Engineer": {"15-1252.00", "15-1244.00", "15-1299.08"},
-    "Machine Learning Engineer": {"15-1221.00", "15-1299.08", "15-2051.00"},
-    "SRE": {"15-1252.00", "15-1244.00", "15-1299.08"},
+    "Machine Learning Engineer": {"15-2051.00", "15-1252.00"},
+    "SRE": {"15-1244.00", "15-1252.00", "15-1299.08"},
     "Blockchain Engineer": {"15-1299.07"},
     "UX Designer": {"15-1255.00"},
-    "Scrum Master": {"15-1299.09"},
-    "Product Owner": {"15-1299.09", "13-1082.00", "15-1211.00"},
-    "Growth Marketer": {"13-1161.00", "11-2021.00"},
-    "Social Media Manager": {"11-2032.00", "11-2021.00", "27-3031.00", "13-1161.01"},
-    "Customer Success Manager": {"43-1011.00", "11-2022.00", "41-3091.00"},
+    "Scrum Master": {"15-1299.09", "13-1082.00"},
+    "Product Owner": {"15-1299.09", "13-1082.00", "11-2021.00", "15-1211.00"},
+    "Growth Marketer": {"13-1161.00", "13-1161.01"},
+    "Social Media Manager": {"27-3031.00", "13-1161.00", "11-2021.00", "11-2032.00"},
+    "Customer Success Manager": {"41-3091.00", "13-1199.00", "43-4051.00"},
     "HR Business Partner": {"13-1071.00", "11-3121.00"},
-    "Quantitative Analyst": {"13-2099.01"},
+    "Quantitative Analyst": {"13-2099.01", "13-2051.00"},
     "ICU Nurse": {"29-1141.03"},
     "NICU Nurse": {"29-1141.03", "29-1141.00"},
     "Nurse Practitioner": {"29-1171.00"},
     "Paediatric Surgeon": {"29-1243.00"},
     "Wind Turbine Technician": {"49-9081.00"},
-    "DoorDash Driver": {"53-3031.00", "53-3033.00", "43-5021.00"},
+    "DoorDash Driver": {"53-3031.00", "43-5021.00", "53-3033.00"},
 }
-MISSES = {"Product Owner", "Growth Marketer", "DoorDash Driver"}
+MISSES = {"Data Engineer", "Growth Marketer", "Customer Success Manager", "DoorDash Driver"}
 LEVELS = [
     "Senior {}",
     "Sr. {}",
@@ -49,17 +50,16 @@ def test_title_gets_a_code_that_a_careful_coder_accepts(shipped, title):
     assert shipped.predict(title)[0]["code"] in TITLES[title]
 
 
-@pytest.mark.parametrize("readme", ["README.md", "README.zh-CN.md"])
-def test_readme_shows_our_answers_and_marks_the_misses(shipped, readme):
-    text = (PROJECT / readme).read_text(encoding="utf-8")
-    rows = re.findall(
-        r"^\| ([^|]+) \| (\d\d-\d{4}\.\d\d) ([^|]+) \| ([✓✗]) \|$", text, re.MULTILINE
-    )
-    best = {title: shipped.predict(title)[0] for title in TITLES}
-    assert rows == [
-        (title, row["code"], row["title"], "✓" if row["code"] in TITLES[title] else "✗")
-        for title, row in best.items()
-    ]
+def test_results_page_shows_our_answers_and_marks_the_misses(shipped):
+    text = (PROJECT / "benchmarks/results.md").read_text(encoding="utf-8")
+    row = r"^\| ([^|]+) \| (\d\d-\d{4}\.\d\d) ([^|]+) \| ([✓✗]) \|$"
+    shown = re.findall(row, text, re.MULTILINE)
+    expected = []
+    for title, accepted in TITLES.items():
+        first = shipped.predict(title)[0]
+        mark = "✓" if first["code"] in accepted else "✗"
+        expected.append((title, first["code"], first["title"], mark))
+    assert shown == expected
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""Scripts killed at any moment, disks that are full, damaged files, no network, many callers at once.
+"""Scripts killed at any moment, full disks, damaged files, no network, many callers at once.
 
 KILLS=20 SOAK=50000 python -m pytest tests/test_faults.py -m slow -s
 """
@@ -56,7 +56,7 @@ def contents(folder):
 
 
 def seconds_of_work(command, begins, moment=None):
-    """Run a script, and kill it so many seconds after its first sign of work; tells for how long it has worked."""
+    """Run a script, kill it so many seconds after its first sign of work; tells how long it ran."""
     process = start(*command)
     while begins not in (line := process.stdout.readline()):
         assert line, "it ended without a sign of work"
@@ -87,7 +87,8 @@ def kill_again_and_again(command, begins, whole, put_in_place, check):
         code, output = run(*command)
         assert code == 0, output
         print(
-            f"{command[0]}, kill {kill + 1} after {moment:.2f} of {whole:.2f} s: {left}; the second run completed"
+            f"{command[0]}, kill {kill + 1} after {moment:.2f} of {whole:.2f} s: {left}; "
+            "the second run completed"
         )
 
 
@@ -179,7 +180,7 @@ def test_training_killed_leaves_the_old_model_and_goes_on_to_the_same_one(
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
 
-# ------------------------------------------------------------------------------ no room, no permission
+# --------------------------------------------------------------------------- no room, no permission
 
 
 @pytest.mark.slow
@@ -192,8 +193,9 @@ def test_scripts_say_in_one_line_where_there_is_no_room(
     shutil.copytree(data_dir, old)
     commands = [
         ["data_preparation.py", "--onet-dir", onet_dir, "--output-dir", old],
-        ["train.py", "--data-dir", data_dir, "--base-model", tiny_encoder, "--run-dir", tmp_path / "run",
-         "--output-dir", tmp_path / "model", "--batch-size", "4", "--epochs", "1"],
+        ["train.py", "--data-dir", data_dir, "--base-model", tiny_encoder,
+         "--run-dir", tmp_path / "run", "--output-dir", tmp_path / "model",
+         "--batch-size", "4", "--epochs", "1"],
         ["inference.py", "--input", tmp_path / "jobs.csv", "--output", tmp_path / "coded.csv",
          "--model-dir", trained_dir, "--data-dir", data_dir],
     ]  # fmt: skip
@@ -225,13 +227,16 @@ def test_output_folder_that_may_not_be_written_is_named(onet_dir, tmp_path, caps
 
 
 def test_reader_that_has_read_enough_is_no_error(trained_dir, data_dir):
-    command = f"{sys.executable} inference.py Wireman --json --top-k 8 --model-dir {trained_dir} --data-dir {data_dir}"
+    command = (
+        f"{sys.executable} inference.py Wireman --json --top-k 8 "
+        f"--model-dir {trained_dir} --data-dir {data_dir}"
+    )
     shell = f"set -o pipefail; {command} | true"
     result = subprocess.run(["bash", "-c", shell], cwd=PROJECT, capture_output=True, text=True)
     assert (result.returncode, result.stderr) == (0, "")
 
 
-# ------------------------------------------------------------------------------ damaged, or not of one model
+# --------------------------------------------------------------------- damaged, or not of one model
 
 
 @pytest.fixture
@@ -383,7 +388,10 @@ peaks = []
 for n in range({SOAK}):
     if n in ({SOAK} // 5, {SOAK} - 1):
         peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
-    classifier.predict(" ".join(rng.choices(classifier.titles, k=rng.randint(1, 3))), "Nights. " * rng.randint(0, 20))
+    classifier.predict(
+        " ".join(rng.choices(classifier.titles, k=rng.randint(1, 3))),
+        "Nights. " * rng.randint(0, 20),
+    )
 print(*peaks)
 """
     result = subprocess.run(
@@ -392,7 +400,8 @@ print(*peaks)
     assert result.returncode == 0, result.stderr
     after_a_fifth, at_the_end = (int(peak) / 1024 for peak in result.stdout.split())
     print(
-        f"peak memory: {after_a_fifth:.0f} MiB after {SOAK // 5:,} predictions, {at_the_end:.0f} after {SOAK:,}"
+        f"peak memory: {after_a_fifth:.0f} MiB after {SOAK // 5:,} predictions, "
+        f"{at_the_end:.0f} after {SOAK:,}"
     )
     assert at_the_end < 1.05 * after_a_fifth
 
@@ -404,8 +413,9 @@ print(*peaks)
 def test_training_twice_gives_the_same_model_and_metrics(data_dir, tiny_encoder, tmp_path):
     metrics, models = [], []
     for name in ("one", "two"):
-        arguments = ["--data-dir", data_dir, "--base-model", tiny_encoder, "--output-dir", tmp_path / name,
-                     "--run-dir", tmp_path / "run", "--batch-size", "4", "--epochs", "1"]  # fmt: skip
+        arguments = ["--data-dir", data_dir, "--base-model", tiny_encoder,
+                     "--output-dir", tmp_path / name, "--run-dir", tmp_path / "run",
+                     "--batch-size", "4", "--epochs", "1"]  # fmt: skip
         assert train.main([str(argument) for argument in arguments]) == 0
         metrics.append(json.loads((tmp_path / name / MANIFEST_FILE).read_text())["metrics"])
         models.append((tmp_path / name / "model.safetensors").read_bytes())

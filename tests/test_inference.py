@@ -331,7 +331,8 @@ def test_light_engine_needs_neither_torch_nor_sentence_transformers(trained_dir,
     code = (
         "import sys; from inference import JobClassifier; "
         f"JobClassifier({str(trained_dir)!r}, {str(data_dir)!r}).predict('Wireman', explain=True); "
-        "print({'torch', 'sentence_transformers', 'transformers', 'pandas', 'sklearn'} & set(sys.modules))"
+        "print({'torch', 'sentence_transformers', 'transformers', 'pandas', 'sklearn'} "
+        "& set(sys.modules))"
     )
     result = subprocess.run(
         [sys.executable, "-c", code], cwd=PROJECT, capture_output=True, text=True

@@ -1,4 +1,4 @@
-"""The notebook examples/quickstart.ipynb: its code runs, and what is stored of its outputs is fit to be published."""
+"""examples/quickstart.ipynb: its code runs, and its stored outputs are fit to be published."""
 
 import json
 import os

@@ -241,7 +241,7 @@ def test_own_titles_that_cannot_be_used_are_named(tmp_path, text, message):
 
 @pytest.fixture
 def sampler():
-    """Ten occupations in a ring with 3 to 12 anchors each, two anchors a draw, batches of four occupations."""
+    """Ten occupations in a ring, 3 to 12 anchors each; draws of two anchors, batches of four."""
     labels = [label for label in range(10) for _ in range(3 + label)]
     dataset = Dataset.from_dict({"anchor": [str(i) for i in range(len(labels))], "label": labels})
     nearest = np.array([[(i + d) % 10 for d in (0, 1, -1, 2, -2)] for i in range(10)])
@@ -362,7 +362,7 @@ def test_loss_does_not_depend_on_the_grouping_by_length(encoder):
 
 
 def rank_anchors(encoder, batch, embedding_of):
-    """The anchors' part of the loss at scale 1, of texts whose embeddings are given by their length in tokens."""
+    """The anchors' part of the loss at scale 1; a text's embedding goes by its length in tokens."""
     lengths = torch.cat([features["attention_mask"].sum(dim=1) for features in features_of(batch)])
     embeddings = torch.tensor([embedding_of.get(int(length), [0.0, 1.0]) for length in lengths])
     return (
@@ -373,7 +373,7 @@ def rank_anchors(encoder, batch, embedding_of):
 
 
 def test_anchors_are_found_by_the_other_anchors_of_their_occupation(encoder):
-    # Two drivers at cosine 1, a barista at 0 to both: each driver prefers the other, the barista is alone
+    # Two drivers at cosine 1, a barista at 0: each driver prefers the other, the barista is alone
     batch = collate(encoder, [("driver", 2), ("driver", 2), ("barista", 0)])
     length = len(encoder.tokenizer("driver")["input_ids"])
     assert length != len(encoder.tokenizer("barista")["input_ids"])

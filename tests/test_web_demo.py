@@ -76,7 +76,8 @@ def browser(downloads, tmp_path_factory):
     options = webdriver.ChromeOptions()
     options.binary_location = CHROMIUM
     for argument in (
-        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync",
+        "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-quic",
+        "--no-first-run", "--disable-sync",
         "--disable-background-networking", "--disable-component-update",
         f"--user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ):  # fmt: skip
@@ -113,7 +114,8 @@ class Page:
 
     def type(self, label: str, text: str) -> None:
         field = self.find(
-            f"//label[span[normalize-space()='{label}']]//textarea | //input[contains(@aria-label, '{label}')]"
+            f"//label[span[normalize-space()='{label}']]//textarea | "
+            f"//input[contains(@aria-label, '{label}')]"
         )
         field.send_keys(Keys.CONTROL, "a", Keys.NULL, text)
 
