@@ -1,6 +1,6 @@
 """How far the confidence can be believed, and where the classifier errs: pictures and a table.
 
-    python -m benchmarks.pictures                     # on the validation split
+    python -m benchmarks.pictures                     # on validation and on our own benchmark
     python -m benchmarks.pictures --sets FOLDER       # confidence on the .tsv files in a folder too
 
 Writes three pictures to benchmarks/pictures/, and prints how many jobs are covered at a least
@@ -18,10 +18,11 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.colors import PowerNorm
+from matplotlib.ticker import PercentFormatter
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import confusion_matrix
 
-from benchmarks.accuracy import Set, read_set
+from benchmarks.accuracy import OWN_SETS, Set, is_occupation, name_of, read_sets
 from common.anchors import made_up_postings
 from common.evaluation import THRESHOLDS, hits, wilson
 from common.samples import listed_codes, load_data, pairs_of
@@ -29,35 +30,34 @@ from common.soc import MAJOR_GROUPS
 from common.text import job_texts, normalize
 from inference import DATA_DIR, MODEL_DIR, JobClassifier, Ranking
 
-BINS = 10  # of the reliability diagram, with as many jobs each
+BINS, JOBS_PER_BIN = 10, 30  # of the reliability diagram: fewer bins where there are fewer jobs
+DRAWN = 200  # jobs in a set from which it is drawn; the table has all
 TOP_K = 5
 SHOWN = 0.02  # share of a group's titles from which a confusion is written into its cell
 
 
 def reliability(results: dict[str, tuple[np.ndarray, np.ndarray]]) -> plt.Figure:
     """Share of right answers over confidence, for each set; prints the table."""
-    print(
-        "| | n | mean confidence | right | calibration error | "
-        + " | ".join(f"from {t:.0%}" for t in THRESHOLDS[1:])
-        + " |"
-    )
+    thresholds = " | ".join(f"from {threshold:.0%}" for threshold in THRESHOLDS[1:])
+    print(f"| | n | mean confidence | right | calibration error | {thresholds} |")
     print("|---|---|---|---|---|" + "---|" * len(THRESHOLDS[1:]))
-    figure, axes = plt.subplots(figsize=(5.2, 5), layout="constrained")
+    figure, axes = plt.subplots(figsize=(6.2, 6), layout="constrained")
     axes.plot([0, 1], [0, 1], color="gray", linewidth=1, linestyle=":")
     for name, (confidences, right) in results.items():
-        shares, means = calibration_curve(right, confidences, n_bins=BINS, strategy="quantile")
-        axes.plot(means, shares, marker="o", markersize=4, label=f"{name} (n = {len(right):,})")
-        cells = [
-            f"{len(right):,}",
-            f"{confidences.mean():.1%}",
-            f"{right.mean():.1%}",
-            f"{np.mean(abs(means - shares)):.1%}",
-        ]
+        n = len(right)
+        bins = max(1, min(BINS, n // JOBS_PER_BIN))
+        shares, means = calibration_curve(right, confidences, n_bins=bins, strategy="quantile")
+        if n >= DRAWN:
+            axes.plot(means, shares, marker="o", markersize=4, label=f"{name} (n = {n:,})")
+        cells = [f"{n:,}", f"{confidences.mean():.1%}", f"{right.mean():.1%}"]
+        cells.append(f"{np.mean(abs(means - shares)):.1%}")
         for threshold in THRESHOLDS[1:]:
             sure = confidences >= threshold
             cells.append(f"{sure.mean():.0%}: {right[sure].mean():.1%}" if sure.any() else "0%")
         print(f"| {name} | " + " | ".join(cells) + " |")
     axes.set(xlabel="confidence", ylabel="right answers", xlim=(0, 1), ylim=(0, 1), aspect="equal")
+    axes.xaxis.set_major_formatter(PercentFormatter(1))
+    axes.yaxis.set_major_formatter(PercentFormatter(1))
     axes.grid(alpha=0.3)
     axes.legend(fontsize=8)
     return figure
@@ -102,27 +102,16 @@ def confusion(first: list[str], own: list[str]) -> plt.Figure:
     shares = confusion_matrix(
         [code[:2] for code in own], [code[:2] for code in first], labels=groups, normalize="true"
     )
-    figure, axes = plt.subplots(figsize=(9.5, 6.3), layout="constrained")
-    image = axes.imshow(
-        shares, cmap="Blues", norm=PowerNorm(0.4, 0, 1)
-    )  # so that small shares are seen
+    names = [f"{title}  {group}" for group, title in MAJOR_GROUPS.items()]
+    figure, axes = plt.subplots(figsize=(11, 7.5), layout="constrained")
+    # The power makes small shares visible
+    image = axes.imshow(shares, cmap="Blues", norm=PowerNorm(0.4, 0, 1))
     for row, column in np.argwhere(shares >= SHOWN):
         color = "white" if shares[row, column] > 0.3 else "black"
-        axes.text(
-            column,
-            row,
-            f"{100 * shares[row, column]:.0f}",
-            ha="center",
-            va="center",
-            fontsize=7,
-            color=color,
-        )
+        share = f"{100 * shares[row, column]:.0f}"
+        axes.text(column, row, share, ha="center", va="center", fontsize=7, color=color)
     axes.set_xticks(range(len(groups)), groups, fontsize=8)
-    axes.set_yticks(
-        range(len(groups)),
-        [f"{title}  {group}" for group, title in MAJOR_GROUPS.items()],
-        fontsize=8,
-    )
+    axes.set_yticks(range(len(groups)), names, fontsize=8)
     axes.set(xlabel="major group of the first answer", ylabel="major group of the title")
     figure.colorbar(image, label="share of the group's titles (numbers: per cent)", shrink=0.8)
     return figure
@@ -157,8 +146,8 @@ def main() -> None:
         [p[1] for p in postings],
         [{p[2]} for p in postings],
     )
-    paths = sorted(args.sets.glob("*.tsv")) if args.sets else []
-    sets = [texts for texts in (titles, made_up, *map(read_set, paths)) if texts.titles]
+    labelled = read_sets(OWN_SETS) + (read_sets(args.sets) if args.sets else [])
+    sets = [titles, made_up, *(texts for texts in labelled if is_occupation(texts).all())]
 
     def rank(texts: Set) -> Ranking:
         ranker = held_out if texts in (titles, made_up) else classifier
@@ -172,7 +161,7 @@ def main() -> None:
         for name, r in rankings.items()
     }
     believed = {
-        texts.name: (
+        name_of(texts.name): (
             rankings[texts.name].confidences[:, 0],
             hits(codes[texts.name], texts.accepted, 8)[:, 0],
         )
@@ -188,7 +177,7 @@ def main() -> None:
     }
     args.output_dir.mkdir(exist_ok=True)
     for name, figure in pictures.items():
-        figure.savefig(args.output_dir / f"{name}.png", dpi=120)
+        figure.savefig(args.output_dir / f"{name}.png", dpi=120, bbox_inches="tight")
 
 
 if __name__ == "__main__":
