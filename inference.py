@@ -17,8 +17,8 @@ are encoded once and kept as matrices, the index. A job is compared with the lab
 description together), with the known titles (title alone, and both together) and, if it has a
 description, with the known tasks. Its score for an occupation is the weighted mean of these
 cosines, from -1 to 1. A softmax over the scores of all occupations gives the confidence: the
-probability that the occupation is the right one. How sharp the softmax is, was fitted to validation
-jobs when the index was made.
+probability that the occupation is the right one. How sharp it is was fitted to validation jobs
+when the index was made.
 """
 
 import common  # isort: skip  # noqa: F401  # says in one line if this Python is too old
@@ -440,6 +440,7 @@ class JobClassifier:
             made_from["labels"] = fingerprint(corpus, self.label_mode)
         shipped, cached = self.model_dir / INDEX_FILE, self.data_dir / INDEX_FILE
         saved = read_index(shipped, made_from) or read_index(cached, made_from)
+        is_new = saved is None
         if saved is None:
             if corpus is None:
                 raise FileNotFoundError(
@@ -448,12 +449,11 @@ class JobClassifier:
                 )
             saved = encode_corpus(self.encoder, corpus, self.label_mode)
             saved.metadata.update(made_from)
-            self._use(Index(saved, corpus, self.label_mode, SCORE["sharpness"]))
-            saved.metadata["calibration"] = json.dumps(
-                calibrate(self, read_json(self.data_dir / "val.json"))
-            )
-            save_index(saved, cached if shipped.is_file() else shipped)
         self._use(Index(saved, corpus, self.label_mode, SCORE["sharpness"]))
+        if is_new:
+            samples = read_json(self.data_dir / "val.json")
+            saved.metadata["calibration"] = json.dumps(calibrate(self, samples))
+            save_index(saved, cached if shipped.is_file() else shipped)
         self.calibration = json.loads(saved.metadata["calibration"])
         self.made_from = {name: saved.metadata.get(name) for name in (*made_from, "labels")}
 
