@@ -12,7 +12,7 @@ or from Python:
     JobClassifier().predict("ICU Nurse", top_k=3)
     # [{"rank", "score", "code", "title", "confidence"}, ...]
 
-The label text of every occupation and the 53,209 titles and 17,491 tasks that O*NET lists for them
+The label text of every occupation, its known titles (O*NET's and our own) and O*NET's tasks for it
 are encoded once and kept as matrices, the index. A job is compared with the label texts (title and
 description together), with the known titles (title alone, and both together) and, if it has a
 description, with the known tasks. Its score for an occupation is the weighted mean of these
@@ -73,7 +73,7 @@ GROUPS = (6, 3, 2)  # digits of the groups that an unsure answer may fall back t
 
 # memory
 ENCODE_BLOCK = 8192  # jobs whose texts are put in order of length together
-RANK_BLOCK = 256  # jobs ranked at a time: 256 x 65,186 title cosines are 67 MB
+RANK_BLOCK = 256  # jobs ranked at a time: 256 x 84,783 title cosines are 87 MB
 
 # ------------------------------------------------------------------------------ classifier
 

@@ -100,8 +100,8 @@ def test_unsure_answer_is_kept_and_falls_back_to_the_deepest_group_that_is_sure(
 
 
 def test_fallback_sums_the_probabilities_of_a_group(shipped):
-    ranked = shipped.predict("Growth Marketer", top_k=1016, min_confidence=1.0)
-    ranking = shipped.best([job_texts("Growth Marketer")], 1)
+    ranked = shipped.predict("Product Owner", top_k=1016, min_confidence=1.0)
+    ranking = shipped.best([job_texts("Product Owner")], 1)
     for digits, row, confidence in zip(
         inference.GROUPS, ranking.groups[0], ranking.group_confidences[0], strict=True
     ):
@@ -114,7 +114,7 @@ def test_fallback_sums_the_probabilities_of_a_group(shipped):
 
 
 def test_no_group_is_named_where_none_is_sure_enough(shipped):
-    assert shipped.predict("Growth Marketer", min_confidence=0.999)[0]["fallback_code"] is None
+    assert shipped.predict("Product Owner", min_confidence=0.999)[0]["fallback_code"] is None
 
 
 @pytest.mark.parametrize("least", [-0.1, 1.1, math.nan])
@@ -124,7 +124,7 @@ def test_least_confidence_out_of_range_is_named(classifier, least):
 
 
 def test_file_marks_for_review(shipped, tmp_path):
-    (tmp_path / "jobs.csv").write_text('title\nICU Nurse\nGrowth Marketer\nBarista\n" "\n')
+    (tmp_path / "jobs.csv").write_text('title\nICU Nurse\nProduct Owner\nBarista\n" "\n')
     counts = code_file(
         shipped, tmp_path / "jobs.csv", tmp_path / "coded.csv", top_k=1, min_confidence=0.8
     )
@@ -281,7 +281,7 @@ def test_rows_that_cannot_be_evaluated_are_counted_with_the_reason(shipped, tmp_
 
 
 def test_coverage_falls_with_the_least_confidence(shipped, tmp_path):
-    rows = [("Barista", "35-3023.01"), ("Growth Marketer", "13-1161.00")]
+    rows = [("Barista", "35-3023.01"), ("Product Owner", "13-1161.00")]
     coverage = evaluate(shipped, labelled(tmp_path, rows))["coverage"]
     assert [(row["covered"], row["right"]) for row in coverage][:3] == [
         (1.0, 0.5),

@@ -18,6 +18,7 @@ import data_preparation
 from common import files, onet
 from common.files import sha256
 from common.text import cut_at_word, normalize, title_forms
+from common.written import read_titles
 
 REAL_RELEASE = PROJECT.parent / "shared" / "onet"
 CODE = "O*NET-SOC Code"
@@ -143,12 +144,16 @@ def test_text_that_looks_like_a_missing_value_is_kept(tmp_path):
 def test_corpus_has_every_label_mode_the_known_titles_and_the_tasks_by_ascending_code(data_dir):
     corpus = read(data_dir, "corpus")
     assert list(corpus) == sorted(OCCUPATIONS)
+    onet, written = corpus["35-3023.01"]["titles"][:4], corpus["35-3023.01"]["titles"][4:]
+    assert onet == ["Baristas", "Coffee Maker", "Espresso Server", "Cafe Worker"]
+    assert set(written) <= {title for title, code in read_titles() if code == "35-3023.01"}
+    assert len(written) > 10
     assert corpus["35-3023.01"] == {
         "title": "Baristas",
         "description": "Prepare and serve coffee drinks.",
         "title_desc": "Baristas. Prepare and serve coffee drinks.",
         "full_text": "Baristas. Prepare and serve coffee drinks.",
-        "titles": ["Baristas", "Coffee Maker", "Espresso Server", "Cafe Worker"],
+        "titles": [*onet, *written],
         "tasks": ["Grind beans and draw espresso.", "Steam milk and pour it into cups."],
     }
     assert read(data_dir, "label_map") == {code: i for i, code in enumerate(corpus)}
@@ -435,7 +440,10 @@ def test_own_text_is_added_to_both_sides_but_for_onet_only(onet_dir, data_dir, t
         written = [s for s in read(data_dir, side) if s["source"].startswith("written")]
         assert {s["source"] for s in written} == {"written_title", "written_duties"}
         assert [s for s in read(data_dir, side) if s not in written] == read(tmp_path, side)
-    assert (tmp_path / "corpus.json").read_bytes() == (data_dir / "corpus.json").read_bytes()
+    alone, both = read(tmp_path, "corpus"), read(data_dir, "corpus")
+    for code, texts in alone.items():
+        assert both[code] == texts | {"titles": both[code]["titles"]}
+        assert both[code]["titles"][: len(texts["titles"])] == texts["titles"]
 
 
 # ------------------------------------------------------------------------------ the real release
