@@ -40,7 +40,7 @@ from common.onet import (
 )
 from common.samples import DATA_VERSION, WRITTEN_TITLE, Sample
 from common.text import label_texts, normalize, title_forms
-from common.written import DUTIES, TITLES, read_titles, written_samples
+from common.written import DUTIES, TITLES, titles_by_code, written_samples
 
 # ------------------------------------------------------------------------------ settings
 
@@ -79,24 +79,21 @@ GENERIC_ABILITIES = [
 
 
 def build_corpus(
-    tables: dict[str, pd.DataFrame], written_titles: list[tuple[str, str]]
+    tables: dict[str, pd.DataFrame], written_titles: dict[str, list[str]]
 ) -> dict[str, dict]:
     """Each occupation's label text in every label mode, known titles and tasks, by ascending code.
 
     The known titles are the standard title, the alternate ones, the forms of both, and those
-    written for this project, given as (title, code).
+    written for this project, given by code.
     """
     alternate = tables["titles"].dropna().groupby("code").text.agg(list)
     tasks = tables["tasks"].dropna().groupby("code").text.agg(list)
     occupations = tables["occupations"][["code", "title", "description"]]
-    written = defaultdict(list)
-    for title, code in written_titles:
-        written[code].append(title)
     corpus = {}
     for code, title, description in sorted(occupations.itertuples(index=False)):
         titles = [title, *alternate.get(code, [])]
         titles += [form for known in titles for form in title_forms(known)]
-        titles += written[code]
+        titles += written_titles.get(code, [])
         corpus[code] = {
             "title": title,
             "description": description,
@@ -281,7 +278,7 @@ def prepare(args: argparse.Namespace) -> None:
 
     long_enough = tables["tasks"].text.str.len() > TASK_MIN_CHARS
     tables["tasks"] = tables["tasks"][long_enough]
-    corpus = build_corpus(tables, [] if args.onet_only else read_titles())
+    corpus = build_corpus(tables, {} if args.onet_only else titles_by_code())
     train, val = split(build_samples(tables, corpus), args.seed)
 
     inputs = [args.onet_dir / name for layout in layouts.values() for name in layout.workbooks]

@@ -21,6 +21,13 @@ def read_titles() -> list[tuple[str, str]]:
     return pairs
 
 
+def titles_by_code() -> dict[str, list[str]]:
+    titles = defaultdict(list)
+    for title, code in read_titles():
+        titles[code].append(title)
+    return titles
+
+
 def read_duties() -> list[tuple[str, str]]:
     """(duties, code) pairs; LINE_BREAK stands between bullets."""
     return [(text, code) for code, _, text in rows_of(DUTIES)]
