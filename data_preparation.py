@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from common.files import InputError, in_one_line, sha256, write_data
+from common.files import InputError, in_one_line, sha256
 from common.labelled import read_labelled
 from common.onet import (
     DEFAULT_RELEASE,
@@ -38,7 +38,7 @@ from common.onet import (
     read_tables,
     taxonomy_of,
 )
-from common.samples import DATA_VERSION, WRITTEN_TITLE, Sample
+from common.samples import DATA_VERSION, WRITTEN_TITLE, Sample, write_data
 from common.text import label_texts, normalize, title_forms
 from common.written import DUTIES, TITLES, titles_by_code, written_samples
 

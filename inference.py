@@ -164,7 +164,7 @@ class JobClassifier:
                 )
         manifest = read_json(self.model_dir / MANIFEST_FILE)
         for name in needed:
-            if sha256(self.model_dir / name) != manifest["files"].get(name):
+            if sha256(self.model_dir / name) != manifest.get("files", {}).get(name):
                 raise ValueError(
                     f"{self.model_dir / name} is damaged, or not of the model that was trained: "
                     "run python train.py"

@@ -72,7 +72,7 @@ def evaluate(
         ValueError: it cannot be read, a column is missing, or no row can be evaluated.
     """
     columns = (title_column, description_column, code_column)
-    pairs, accepted, skipped = read_labelled(path, *columns)
+    pairs, accepted, skipped = labelled_jobs(path, *columns)
     ranking = classifier.best(pairs, min(max(TOP_K), len(classifier.codes)))
     ranked = [[classifier.codes[row] for row in rows] for rows in ranking.rows]
 
@@ -124,7 +124,7 @@ def evaluate(
     }
 
 
-def read_labelled(
+def labelled_jobs(
     path: str | Path, title_column: str, description_column: str | None, code_column: str
 ) -> tuple[list[tuple[str, str]], list[set[str]], Counter]:
     """The jobs in a file as job_texts returns them, their codes, and why rows were skipped."""

@@ -52,38 +52,3 @@ def in_one_line(error: Exception, output: str | Path) -> str:
     if isinstance(error, OSError) and error.errno is not None and error.filename is None:
         message += f", writing {output}"
     return " ".join(message.split())
-
-
-def write_data(output_dir: Path, contents: dict[str, list | dict], manifest: dict) -> None:
-    """Write all files beside their final names, then move them into place, the manifest last.
-
-    The manifest holds every file's SHA-256, so a run killed in the middle is noticed by train.py.
-    """
-    output_dir.mkdir(parents=True, exist_ok=True)
-    staging = output_dir / ".staging"
-    shutil.rmtree(staging, ignore_errors=True)
-    staging.mkdir()
-    try:
-        for name, content in contents.items():
-            (staging / name).write_text(one_a_line(content), encoding="utf-8", newline="\n")
-        manifest["outputs"] = {name: sha256(staging / name) for name in contents}
-        text = json.dumps(manifest, indent=2) + "\n"
-        (staging / "manifest.json").write_text(text, encoding="utf-8", newline="\n")
-        for name in (*contents, "manifest.json"):
-            os.replace(staging / name, output_dir / name)
-    finally:
-        shutil.rmtree(staging, ignore_errors=True)
-
-
-def one_a_line(content: list | dict) -> str:
-    """JSON with one item of the list or dictionary on each line."""
-    if isinstance(content, list):
-        rows = [json.dumps(item, ensure_ascii=False) for item in content]
-        opening, closing = "[", "]"
-    else:
-        rows = [
-            f"{json.dumps(key)}: {json.dumps(item, ensure_ascii=False)}"
-            for key, item in content.items()
-        ]
-        opening, closing = "{", "}"
-    return f"{opening}\n" + ",\n".join(rows) + f"\n{closing}\n"

@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from common.files import InputError
-from common.onet import excel_engine
+from common.onet import HEADER_ROWS, excel_engine
 from common.samples import LABELLED_DESCRIPTION, LABELLED_TITLE, Sample
 from common.text import normalize
 
@@ -24,7 +24,6 @@ CODE = re.compile(r"(\d\d)-?(\d{4})(\.\d\d)?")
 # What the columns with codes are called in a crosswalk, such as "2010 SOC Code" and "soc2018"
 FROM = re.compile(r"(?i)(soc.*2010|2010.*soc)(?!.*title)")
 TO = re.compile(r"(?i)(soc.*201[89]|201[89].*soc)(?!.*title)")
-HEADER_ROWS = 20  # of a sheet in which the header is looked for, below a heading or notes
 
 
 def read_labelled(paths: list[Path], crosswalks: list[Path], codes: list[str]) -> list[Sample]:

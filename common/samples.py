@@ -1,5 +1,8 @@
 """What data_preparation.py hands on to train.py and inference.py."""
 
+import json
+import os
+import shutil
 from collections import defaultdict
 from pathlib import Path
 from typing import Any
@@ -17,6 +20,41 @@ OWN_TITLE = "own_title"  # of titles that users add
 TITLE_SOURCES = ("standard_title", "alternate_title", WRITTEN_TITLE, LABELLED_TITLE, OWN_TITLE)
 
 Sample = dict[str, Any]  # "anchor", "code", "source"; labelled ones have more
+
+
+def write_data(output_dir: Path, contents: dict[str, list | dict], manifest: dict) -> None:
+    """Write all files beside their final names, then move them into place, the manifest last.
+
+    The manifest holds every file's SHA-256, so a run killed in the middle is noticed by train.py.
+    """
+    output_dir.mkdir(parents=True, exist_ok=True)
+    staging = output_dir / ".staging"
+    shutil.rmtree(staging, ignore_errors=True)
+    staging.mkdir()
+    try:
+        for name, content in contents.items():
+            (staging / name).write_text(one_a_line(content), encoding="utf-8", newline="\n")
+        manifest["outputs"] = {name: sha256(staging / name) for name in contents}
+        text = json.dumps(manifest, indent=2) + "\n"
+        (staging / MANIFEST_FILE).write_text(text, encoding="utf-8", newline="\n")
+        for name in (*contents, MANIFEST_FILE):
+            os.replace(staging / name, output_dir / name)
+    finally:
+        shutil.rmtree(staging, ignore_errors=True)
+
+
+def one_a_line(content: list | dict) -> str:
+    """JSON with one item of the list or dictionary on each line."""
+    if isinstance(content, list):
+        rows = [json.dumps(item, ensure_ascii=False) for item in content]
+        opening, closing = "[", "]"
+    else:
+        rows = [
+            f"{json.dumps(key)}: {json.dumps(item, ensure_ascii=False)}"
+            for key, item in content.items()
+        ]
+        opening, closing = "{", "}"
+    return f"{opening}\n" + ",\n".join(rows) + f"\n{closing}\n"
 
 
 def load_data(data_dir: Path) -> dict[str, Any]:

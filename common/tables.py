@@ -356,11 +356,11 @@ def code_file(
 
 
 def added_columns(top_k: int, min_confidence: float | None) -> list[str]:
-    """The columns that coding adds to a table, but for PROBLEM, which comes last."""
+    """The columns that coding adds to a table."""
     names = [f"{name}_{rank}" for rank in range(1, top_k + 1) for name in ADDED]
     if min_confidence is not None:
         names += REVIEW
-    return names
+    return [*names, PROBLEM]
 
 
 def new_columns(
@@ -372,7 +372,7 @@ def new_columns(
     problems: list[str] | None = None,
     answers: dict[tuple[str, str], tuple] | None = None,
 ) -> dict[str, list]:
-    """What coding adds to a table, by column: added_columns, and PROBLEM.
+    """What coding adds to a table, by the names of added_columns.
 
     Args:
         titles, descriptions: of the rows; None where there is none.
@@ -395,7 +395,7 @@ def new_columns(
     if new:
         answers.update(zip(new, zip(*classifier.best(new, top_k), strict=True), strict=True))
 
-    names = added_columns(top_k, min_confidence)
+    *names, _ = added_columns(top_k, min_confidence)
     columns: dict[str, list] = {name: [None] * len(titles) for name in names}
     for row, pair in pairs.items():
         occupations, scores, confidences, groups, group_confidences = answers[pair]

@@ -200,7 +200,7 @@ def code_table(
         )
     table = tables.read_table(output)
     part = next(table.parts())[:PREVIEW_ROWS]
-    shown = [title_column or "title", *tables.added_columns(top_k, least), tables.PROBLEM]
+    shown = [title_column or "title", *tables.added_columns(top_k, least)]
     rows = zip(
         *([as_text(value) for value in table.column(part, name)] for name in shown), strict=True
     )

@@ -15,7 +15,7 @@ import pytest
 from conftest import OCCUPATIONS, PROJECT, onet_tables, write_workbooks
 
 import data_preparation
-from common import files, onet
+from common import onet, samples
 from common.files import sha256
 from common.text import cut_at_word, normalize, title_forms
 from common.written import read_titles
@@ -301,7 +301,9 @@ def test_missing_workbooks_are_all_named(tmp_path, capsys):
 def test_a_failed_run_leaves_the_earlier_output_alone(onet_dir, tmp_path, monkeypatch):
     assert prepare(onet_dir, tmp_path) == 0
     before = {path.name: path.read_bytes() for path in tmp_path.iterdir()}
-    monkeypatch.setattr(files, "one_a_line", lambda _: (_ for _ in ()).throw(OSError("disk full")))
+    monkeypatch.setattr(
+        samples, "one_a_line", lambda _: (_ for _ in ()).throw(OSError("disk full"))
+    )
     assert prepare(onet_dir, tmp_path) == 2
     assert {path.name: path.read_bytes() for path in tmp_path.iterdir()} == before
 

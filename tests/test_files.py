@@ -189,6 +189,7 @@ def test_numbers_are_no_formulas(classifier, tmp_path):
         ),
         ("jobs.csv", "title,title\nRN,RN\n", {}, "several columns 'title'"),
         ("jobs.csv", "title,soc_code_1\nRN,1\n", {}, "'soc_code_1', which is to be added"),
+        ("jobs.csv", "title,soc_problem\nRN,1\n", {}, "'soc_problem', which is to be added"),
         ("jobs.csv", "title\nRN\n", {"top_k": 9}, "top_k is 9"),
         ("jobs.csv", "", {}, "no column 'title', but none"),
         ("jobs.csv", "title\n", {}, "has no rows"),

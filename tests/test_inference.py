@@ -282,6 +282,15 @@ def test_index_of_another_model_is_not_used(trained_dir, tmp_path):
         JobClassifier(tmp_path / "model", tmp_path / "no_data", backend="onnx")
 
 
+def test_model_of_an_earlier_version_is_refused(trained_dir, tmp_path):
+    shutil.copytree(trained_dir, tmp_path / "model")
+    manifest = json.loads((trained_dir / "manifest.json").read_text())
+    del manifest["files"]
+    (tmp_path / "model" / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(ValueError, match="not of the model that was trained: run python train.py"):
+        JobClassifier(tmp_path / "model")
+
+
 def test_weights_of_another_model_are_refused(trained_dir, tmp_path):
     shutil.copytree(trained_dir, tmp_path / "model")
     weights = tmp_path / "model" / "model.safetensors"
