@@ -93,7 +93,8 @@ def build_corpus(
     for code, title, description in sorted(occupations.itertuples(index=False)):
         titles = [title, *alternate.get(code, [])]
         titles += [form for known in titles for form in title_forms(known)]
-        titles += written_titles.get(code, [])
+        known = {normalize(known) for known in titles}
+        titles += [own for own in written_titles.get(code, []) if normalize(own) not in known]
         corpus[code] = {
             "title": title,
             "description": description,
@@ -276,8 +277,7 @@ def prepare(args: argparse.Namespace) -> None:
     taxonomy = taxonomy_of(codes)
     print(f"{len(codes):,} occupations, taxonomy {taxonomy}")
 
-    long_enough = tables["tasks"].text.str.len() > TASK_MIN_CHARS
-    tables["tasks"] = tables["tasks"][long_enough]
+    tables["tasks"] = tables["tasks"][tables["tasks"].text.str.len() > TASK_MIN_CHARS]
     corpus = build_corpus(tables, {} if args.onet_only else titles_by_code())
     train, val = split(build_samples(tables, corpus), args.seed)
 

@@ -73,7 +73,7 @@ GROUPS = (6, 3, 2)  # digits of the groups that an unsure answer may fall back t
 
 # memory
 ENCODE_BLOCK = 8192  # jobs whose texts are put in order of length together
-RANK_BLOCK = 256  # jobs ranked at a time: 256 x 84,783 title cosines are 87 MB
+RANK_BLOCK = 256  # jobs ranked at a time: 256 x 84,654 title cosines are 87 MB
 
 # ------------------------------------------------------------------------------ classifier
 

@@ -307,7 +307,8 @@ def main() -> None:
         for code, texts in data["corpus"].items()
         for text in [*texts["titles"], *texts["tasks"]]
     }
-    written = {(code, title) for title, code in read_titles()}
+    onet = [sample for sample in sides[False] if sample["source"] in ONET_TITLES]
+    written = {(code, title) for title, code in read_titles()} - pairs_of(onet)
     held_out = pairs_of(data["val"])
     for name, classifier in classifiers.items():
         remember_embeddings(classifier)

@@ -444,6 +444,8 @@ def test_own_text_is_added_to_both_sides_but_for_onet_only(onet_dir, data_dir, t
         assert [s for s in read(data_dir, side) if s not in written] == read(tmp_path, side)
     alone, both = read(tmp_path, "corpus"), read(data_dir, "corpus")
     for code, texts in alone.items():
+        forms = [normalize(title) for title in both[code]["titles"]]
+        assert len(forms) == len(set(forms))  # a title that differs in case alone would count twice
         assert both[code] == texts | {"titles": both[code]["titles"]}
         assert both[code]["titles"][: len(texts["titles"])] == texts["titles"]
 
