@@ -27,6 +27,7 @@ import math
 import platform
 import shutil
 import sys
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -44,6 +45,7 @@ import torch
 from datasets import Dataset
 from huggingface_hub import HfApi
 from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -51,17 +53,30 @@ from sentence_transformers import (
 )
 from sentence_transformers.base.evaluation import BaseEvaluator
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
-from transformers import HfArgumentParser, ProgressCallback, set_seed
+from transformers import AttentionInterface, HfArgumentParser, ProgressCallback, set_seed
+from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.trainer_callback import TrainerState
 
 from common.anchors import AnchorMaker
 from common.batches import DistinctLabelCollator, NeighbourBatchSampler
-from common.encoders import TOKENIZER_FILE, WEIGHTS, export_onnx
+from common.encoders import LAYER_FILE, TOKENIZER_FILE, WEIGHTS, export_onnx
 from common.evaluation import TOP_K
 from common.files import InputError, in_one_line, put_in_place, sha256, write_json, write_whole
-from common.samples import MANIFEST_FILE, OWN_TITLE, Sample, listed_codes, load_data
+from common.samples import (
+    LABELLED_DESCRIPTION,
+    LABELLED_TITLE,
+    MANIFEST_FILE,
+    OWN_TITLE,
+    WRITTEN_DUTIES,
+    WRITTEN_TITLE,
+    Sample,
+    listed_codes,
+    load_data,
+)
+from common.sentences import SENTENCES_FILE
 from common.tables import read_own_titles
 from common.text import LABEL_MODES, normalize
+from common.written import sentence_chooser
 
 # ------------------------------------------------------------------------------ settings
 
@@ -95,14 +110,18 @@ class Settings:
         "title_desc", f"Text an occupation is known by, one of {', '.join(LABEL_MODES)}."
     )
     max_seq_length: int = setting(
-        256, "Tokens after which a text is cut; only long postings reach it."
+        160, "Tokens after which a text is cut; what is chosen of a posting is shorter."
     )
     # anchors
     sources: list[str] = setting(
-        ["standard_title", "alternate_title", "title_description", "task",
-         "skill", "knowledge", "ability", "technology", "tool"],
-        "Sources of training samples to use.",
-    )  # fmt: skip
+        [], "Sources of samples to train on; by default those that the data have of SOURCES."
+    )
+    labelled_per_label: int = setting(
+        200, "Titles coded by others, the commonest of each occupation: a fifth are programmers'."
+    )
+    duties_repeated: int = setting(
+        5, "Times that written duties come in an epoch, each time in another posting."
+    )
     own_titles: str = setting(
         "", "File of titles of your own, columns title and code, to be trained on as well."
     )
@@ -126,8 +145,15 @@ class Settings:
         1.4, "Longest to shortest text encoded together: padding costs as much as text."
     )
     # optimisation
-    epochs: float = setting(3, "Passes over all training pairs.")
+    epochs: float = setting(2, "Passes over all training pairs.")
     learning_rate: float = setting(1.5e-4, "Peak learning rate; it falls linearly to zero.")
+    layer_learning_rate: float = setting(
+        1e-2, "The same for the linear layer, which starts from the label texts' embeddings."
+    )
+    dropout: float = setting(
+        0.0,
+        "Within the encoder. Anchors are noisy already, and on a CPU it takes a third more time.",
+    )
     warmup: float = setting(0.1, "Part of all steps in which the learning rate rises from zero.")
     scale: float = setting(
         20.0, "Factor on the cosines before the softmax, the inverse of its temperature."
@@ -138,7 +164,7 @@ class Settings:
     seed: int = setting(42, "Of batches and dropout.")
     # evaluation
     evaluations: int = setting(
-        6, "Evaluations (and checkpoints) over the whole run, at equal distances."
+        4, "Evaluations (and checkpoints) over the whole run, at equal distances."
     )
 
     def __post_init__(self) -> None:
@@ -146,7 +172,7 @@ class Settings:
             modes = ", ".join(LABEL_MODES)
             raise InputError(f"--label-mode is {self.label_mode}, but must be one of {modes}")
         for name, value in asdict(self).items():
-            if name in ("warmup", "noise", "postings"):
+            if name in ("warmup", "noise", "postings", "dropout"):
                 if not 0 <= value < 1:
                     raise InputError(f"--{name} is {value}, but must be from 0 to below 1")
             elif isinstance(value, int | float) and value <= 0 and name != "seed":
@@ -154,7 +180,11 @@ class Settings:
                 raise InputError(f"--{flag} is {value}, but must be above zero")
 
 
+# Not the profiles (skills, knowledge, abilities, technology, tools): nobody writes such text
+SOURCES = ("standard_title", "alternate_title", "title_description", "task", WRITTEN_TITLE,
+           WRITTEN_DUTIES, LABELLED_TITLE, LABELLED_DESCRIPTION)  # fmt: skip
 LOCATIONS = ("data_dir", "output_dir", "run_dir")  # settings that do not change what is trained
+AGREED = 1 / 3  # share of the commonest code, below which a title's coders disagree
 BEST_METRIC = "any_listed/all/top1"  # by which the best checkpoint is chosen
 MODEL_CARD = Path(__file__).with_name("common") / "model_card.md"
 
@@ -168,12 +198,14 @@ def train(settings: Settings) -> None:
     data = load_data(Path(settings.data_dir))
     label_map = data["label_map"]
     label_texts = [texts[settings.label_mode] for texts in data["corpus"].values()]
+    present = {sample["source"] for sample in data["train"]}
+    settings.sources = settings.sources or [name for name in SOURCES if name in present]
     sources = list(settings.sources)
     if settings.own_titles:
         data["train"] += own_samples(settings.own_titles, data)
         sources.append(OWN_TITLE)
     listed = listed_labels(data["train"] + data["val"], label_map)
-    train_dataset = pairs_dataset(data["train"], label_map, sources)
+    train_dataset = pairs_dataset(selected(data["train"], settings), label_map, sources)
 
     # Run folder: an unfinished run of the same settings and data goes on
     run_dir = Path(settings.run_dir)
@@ -183,6 +215,9 @@ def train(settings: Settings) -> None:
     # Model, and how good it is before
     model, base_sha256 = load_base_model(settings.base_model)
     model.max_seq_length = settings.max_seq_length
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = settings.dropout
     model.model_card_data.generate_widget_examples = False  # for a card that is not written
     evaluator = OccupationEvaluator(data["val"], label_map, label_texts, listed)
     counts = data["manifest"]["samples"]["val"]
@@ -199,8 +234,12 @@ def train(settings: Settings) -> None:
     every = max(1, steps // settings.evaluations)
     bf16 = bf16_supported(model.device) if settings.bf16 == "auto" else settings.bf16 == "on"
     made = settings.noise, settings.postings, settings.seed
-    make_anchors = AnchorMaker(data["train"], list(label_map), *made)
-    trainer = SentenceTransformerTrainer(
+    chooser = sentence_chooser()
+    make_anchors = AnchorMaker(data["train"], list(label_map), chooser, *made)
+    if bf16 and model.device.type == "cpu" and not settings.dropout:
+        use_plain_attention(model)
+    loss = OccupationLoss(model, settings.scale, embed(model, label_texts))
+    trainer = LayerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(
             output_dir=str(run_dir),
@@ -208,6 +247,7 @@ def train(settings: Settings) -> None:
             per_device_train_batch_size=anchors_per_batch,
             batch_sampler=sampler,
             learning_rate=settings.learning_rate,
+            learning_rate_mapping={r"^layer\.": settings.layer_learning_rate},
             warmup_steps=settings.warmup,
             bf16=bf16,
             use_cpu=model.device.type == "cpu",
@@ -228,7 +268,7 @@ def train(settings: Settings) -> None:
         data_collator=DistinctLabelCollator(  # type: ignore[arg-type]  # which takes any callable
             model, label_texts, listed, make_anchors, settings.length_ratio
         ),
-        loss=DistinctLabelRankingLoss(model, scale=settings.scale),
+        loss=loss,
         evaluator=evaluator,
     )
     trainer.remove_callback(ProgressCallback)
@@ -247,6 +287,8 @@ def train(settings: Settings) -> None:
     staged = output_dir.with_name(f".{output_dir.name}.new")
     shutil.rmtree(staged, ignore_errors=True)
     model.half().save_pretrained(str(staged), create_model_card=False)
+    save_layer(loss.layer.half(), staged)
+    chooser.save(staged / SENTENCES_FILE)
     try:
         export_onnx(staged)
     except InputError as error:
@@ -267,6 +309,7 @@ def train(settings: Settings) -> None:
             "best_step": best_step,
             "resumed_from": checkpoint and Path(checkpoint).name,
             "seconds": round(seconds),
+            "pairs": len(train_dataset),
             "precision": precision,
             "own_titles": len(run["own_titles"]),
         },
@@ -282,6 +325,25 @@ def train(settings: Settings) -> None:
     log.info(f"saved to {output_dir}; python inference.py makes its index and tries it")
     logging.shutdown()
     shutil.rmtree(run_dir)
+
+
+class LayerTrainer(SentenceTransformerTrainer):
+    """The trainer, with the loss's linear layer in its checkpoints."""
+
+    loss: Any
+
+    def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
+        super()._save(output_dir, state_dict)
+        save_layer(self.loss.layer, Path(str(output_dir or self.args.output_dir)))
+
+    def _load_from_checkpoint(self, checkpoint_path: str) -> None:
+        super()._load_from_checkpoint(checkpoint_path)
+        self.loss.layer.load_state_dict(load_file(Path(checkpoint_path) / LAYER_FILE))
+
+
+def save_layer(layer: torch.nn.Linear, folder: Path) -> None:
+    save_file({name: value.contiguous() for name, value in layer.state_dict().items()},
+              folder / LAYER_FILE)  # fmt: skip
 
 
 def open_run(
@@ -358,6 +420,23 @@ def listed_labels(samples: list[Sample], label_map: dict[str, int]) -> dict[str,
     return {text: {label_map[code] for code in codes} for text, codes in listed.items()}
 
 
+def selected(samples: list[Sample], settings: Settings) -> list[Sample]:
+    """Those to train on, duties several times.
+
+    Of titles coded by others those whose coders disagree are left out, and the rarest of
+    occupations with many.
+    """
+    chosen, taken = [], Counter()
+    for sample in sorted(samples, key=lambda sample: -sample.get("weight", math.inf)):
+        source, code = sample["source"], sample["code"]
+        if max(sample.get("shares", {code: 1}).values()) < AGREED:
+            continue
+        taken[source, code] += 1
+        if source != LABELLED_TITLE or taken[source, code] <= settings.labelled_per_label:
+            chosen += [sample] * (settings.duties_repeated if source == WRITTEN_DUTIES else 1)
+    return chosen
+
+
 def pairs_dataset(samples: list[Sample], label_map: dict[str, int], sources: list[str]) -> Dataset:
     """The samples of some sources as the trainer takes them; "label" is the occupation's row.
 
@@ -424,7 +503,10 @@ class DistinctLabelRankingLoss(MultipleNegativesRankingLoss):
         self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor
     ) -> torch.Tensor:
         parts = [self.model(features)["sentence_embedding"] for features in sentence_features]
-        return self.rank(torch.cat(parts).float(), relations(labels))
+        return self.score(torch.cat(parts).float(), labels)
+
+    def score(self, embeddings: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+        return self.rank(embeddings, relations(kinds))
 
     def rank(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
         return self.rank_labels(embeddings, relation) + self.rank_anchors(embeddings, relation)
@@ -452,6 +534,40 @@ class DistinctLabelRankingLoss(MultipleNegativesRankingLoss):
         found = scores.masked_fill(~same[accompanied], -math.inf)
         loss = scores.logsumexp(1) - found.logsumexp(1)
         return loss.sum() / len(embeddings)
+
+
+class OccupationLoss(DistinctLabelRankingLoss):
+    """The same, and every anchor is to find its occupation among all by a linear layer."""
+
+    def __init__(
+        self, model: SentenceTransformer, scale: float, label_embeddings: torch.Tensor
+    ) -> None:
+        """
+        Args:
+            scale: factor on the cosines.
+            label_embeddings: unit embeddings of all label texts, (occupations, dimensions); the
+                layer starts as their cosines.
+        """
+        super().__init__(model, scale=scale)
+        self.layer = torch.nn.Linear(*label_embeddings.T.shape)
+        with torch.no_grad():
+            self.layer.weight.copy_(label_embeddings * scale)
+            self.layer.bias.zero_()
+
+    def score(self, embeddings: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+        return super().score(embeddings, kinds) + self.classify(embeddings, kinds)
+
+    def classify(self, embeddings: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
+        """Cross-entropy of every anchor's occupation, or any that is listed for its text."""
+        anchors = kinds[:, 1] == 0
+        right = torch.nn.functional.one_hot(kinds[anchors][:, 0], self.layer.out_features)
+        rows, columns = torch.nonzero(kinds[anchors][:, 2:] >= 0, as_tuple=True)
+        right[rows, kinds[anchors][rows, columns + 2]] = 1
+        unit = torch.nn.functional.normalize(embeddings[anchors])
+        with torch.autocast(embeddings.device.type, enabled=False):
+            logits = self.layer(unit)
+        found = logits.masked_fill(right == 0, -math.inf)
+        return (logits.logsumexp(1) - found.logsumexp(1)).mean()
 
 
 def relations(kinds: torch.Tensor) -> torch.Tensor:
@@ -616,6 +732,27 @@ def packaged_minilm(name: str, error: Exception) -> SentenceTransformer:
     return SentenceTransformer(str(folder))
 
 
+def use_plain_attention(model: SentenceTransformer) -> None:
+    """Let an encoder compute its attention by plain 16-bit products.
+
+    Without dropout nothing else is in it, and torch's own for CPUs takes twice as long to train.
+    """
+
+    def attention(
+        module: Any, query: Any, key: Any, value: Any, mask: Any, scaling: float, **kwargs: Any
+    ) -> tuple[torch.Tensor, None]:
+        with torch.autocast("cpu", enabled=False):
+            scores = (query * scaling) @ key.transpose(2, 3)
+            if mask is not None:
+                scores = scores.masked_fill(~mask, torch.finfo(scores.dtype).min)
+            return (scores.softmax(-1) @ value).transpose(1, 2).contiguous(), None
+
+    AttentionInterface.register("plain", attention)
+    AttentionMaskInterface.register("plain", sdpa_mask)
+    bert: Any = model[0].auto_model
+    bert.set_attn_implementation("plain")
+
+
 def bf16_supported(device: torch.device) -> bool:
     """Whether the device multiplies 16-bit matrices in hardware; emulated, they are slow."""
     if device.type == "cuda":
@@ -625,7 +762,9 @@ def bf16_supported(device: torch.device) -> bool:
 
 def hashes_of(model_dir: Path) -> dict[str, str]:
     """Hashes of the files that inference.py reads, by name."""
-    paths = [model_dir / name for name in (TOKENIZER_FILE, *WEIGHTS.values())]
+    paths = [
+        model_dir / name for name in (TOKENIZER_FILE, LAYER_FILE, SENTENCES_FILE, *WEIGHTS.values())
+    ]
     return {path.name: sha256(path) for path in paths if path.is_file()}
 
 
@@ -641,7 +780,7 @@ def model_card(manifest: dict[str, Any]) -> str:
         base_model=manifest["base_model"],
         occupations=manifest["data"]["occupations"],
         release=manifest["data"]["release"],
-        pairs=sum(samples["train"][source] for source in settings["sources"]),
+        pairs=manifest["training"]["pairs"],
         label_mode=settings["label_mode"],
         minutes=manifest["training"]["seconds"] / 60,
         accuracy=accuracy_table(manifest["metrics"]["trained"], samples["val"]),

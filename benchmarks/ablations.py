@@ -31,14 +31,17 @@ from common.batches import DistinctLabelCollator as Collator
 from common.files import write_json
 from common.samples import listed_codes, load_data, pairs_of
 from common.text import normalize
+from common.written import sentence_chooser
 
 RESULTS = Path("output/ablations.json")
 VALIDATION = ("titles", "tasks", "postings")
 
 ANCHORS_PER_STEP = 256
 # What sentence-transformers' examples do: random batches of 32 pairs, at their learning rate
+ALL_SOURCES = ["standard_title", "alternate_title", "title_description", "task", "skill",
+               "knowledge", "ability", "technology", "tool"]  # fmt: skip
 PLAIN = {
-    "sources": train.Settings().sources, "noise": 0.0, "postings": 0.0, "neighbours": 1,
+    "sources": ALL_SOURCES, "noise": 0.0, "postings": 0.0, "neighbours": 1,
     "batch_size": 32, "anchors_per_label": 1, "learning_rate": 2e-5,
 }  # fmt: skip
 # The recipe that the variants depart from, where it differs from train.py's defaults
@@ -85,7 +88,7 @@ class Variant(NamedTuple):
 VARIANTS = {
     "base": Variant(),
     "another seed": Variant({"seed": 43}),
-    "all sources": Variant({"sources": train.Settings().sources}),
+    "all sources": Variant({"sources": ALL_SOURCES}),
     "titles alone": Variant({"sources": ["standard_title", "alternate_title"]}),
     "no noise": Variant({"noise": 0.0}),
     "no postings": Variant({"postings": 0.0}),
@@ -128,7 +131,12 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
         label_texts,
         listed if variant.mask_listed else defaultdict(set),
         AnchorMaker(
-            data["train"], list(label_map), settings.noise, settings.postings, settings.seed
+            data["train"],
+            list(label_map),
+            sentence_chooser(),
+            settings.noise,
+            settings.postings,
+            settings.seed,
         ),
         settings.length_ratio,
     )

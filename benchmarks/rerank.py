@@ -25,6 +25,7 @@ from common.anchors import AnchorMaker
 from common.samples import listed_codes, load_data
 from common.samples import pairs_of as held_out_pairs
 from common.text import job_texts, normalize
+from common.written import sentence_chooser
 from inference import DATA_DIR, MODEL_DIR, JobClassifier
 
 CANDIDATES = 10
@@ -88,7 +89,12 @@ def main() -> None:
     without = classifier.without(held_out_pairs([*data["val"], *sampled]))
     rows = [{**sample, "label": label_map[sample["code"]]} for sample in sampled]
     anchors = AnchorMaker(
-        data["train"], list(label_map), settings.noise, settings.postings, settings.seed
+        data["train"],
+        list(label_map),
+        sentence_chooser(),
+        settings.noise,
+        settings.postings,
+        settings.seed,
     )(rows)
     split = [
         anchor.partition(". ")[::2] if len(anchor) > LONG else (anchor, "") for anchor in anchors

@@ -22,6 +22,7 @@ import train
 from common.anchors import AnchorMaker
 from common.batches import DistinctLabelCollator
 from common.samples import load_data
+from common.written import sentence_chooser
 
 ROUNDS = 7  # of which the first, slower one does not count
 SECONDS_PER_TURN = 6.0
@@ -46,7 +47,7 @@ def compare(data_dir: str) -> None:
     label_map = data["label_map"]
     label_texts = [texts[settings.label_mode] for texts in data["corpus"].values()]
     listed = train.listed_labels(data["train"], label_map)
-    dataset = train.pairs_dataset(data["train"], label_map, settings.sources)
+    dataset = train.pairs_dataset(data["train"], label_map, list(train.SOURCES[:4]))
     model, _ = train.load_base_model(settings.base_model)
     model.max_seq_length = settings.max_seq_length
     sampler = train.neighbour_sampler(settings, model, label_texts)(
@@ -56,7 +57,12 @@ def compare(data_dir: str) -> None:
         seed=settings.seed,
     )
     make_anchors = AnchorMaker(
-        data["train"], list(label_map), settings.noise, settings.postings, settings.seed
+        data["train"],
+        list(label_map),
+        sentence_chooser(),
+        settings.noise,
+        settings.postings,
+        settings.seed,
     )
     collator = DistinctLabelCollator(
         model, label_texts, listed, make_anchors, settings.length_ratio

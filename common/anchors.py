@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from common.samples import TITLE_SOURCES, WRITTEN_DUTIES, WRITTEN_TITLE, Sample
+from common.sentences import SentenceChooser
 from common.written import LINE_BREAK, read_blocks, read_vague_titles
 
 WORDS: dict[str, Any] = json.loads(Path(__file__).with_name("words.json").read_text("utf-8"))
@@ -155,16 +156,23 @@ class AnchorMaker:
     """
 
     def __init__(
-        self, samples: list[Sample], codes: list[str], noise: float, postings: float, seed: int
+        self,
+        samples: list[Sample],
+        codes: list[str],
+        chooser: SentenceChooser,
+        noise: float,
+        postings: float,
+        seed: int,
     ) -> None:
         """
         Args:
             samples: of training.
             codes: of the occupations, in the order of their labels.
+            chooser: of what is read of postings.
             noise, postings: parts of the titles that are made noisy, and that become postings.
         """
         self.codes, self.noise, self.postings, self.seed = codes, noise, postings, seed
-        self.maker = PostingMaker(samples)
+        self.maker, self.chooser = PostingMaker(samples), chooser
 
     def __call__(self, rows: list[dict]) -> list[str]:
         """The anchors of a batch: rows with "anchor", "label" and "source"."""
@@ -184,4 +192,6 @@ class AnchorMaker:
             return text
         if rng.random() < self.noise:
             title = noisy_title(title, rng)
-        return f"{title}. {self.maker.description(title, lines, rng)}" if lines else title
+        if not lines:
+            return title
+        return f"{title}. {self.chooser.read(self.maker.description(title, lines, rng))}"

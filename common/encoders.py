@@ -14,6 +14,7 @@ from common.files import InputError
 
 TOKENIZER_FILE = "tokenizer.json"
 WEIGHTS = {"onnx": "model_int8.onnx", "torch": "model.safetensors"}  # by engine
+LAYER_FILE = "layer.safetensors"  # linear, from an embedding to a logit for each occupation
 THREADS = 0  # of onnxruntime; 0: as many as there are cores
 TOKENS_PER_RUN = 1024  # encoded at a time: what a layer makes of more does not stay in the cache
 

@@ -7,9 +7,11 @@ from collections import defaultdict
 from pathlib import Path
 
 from common.samples import WRITTEN_DUTIES, WRITTEN_TITLE, Sample
+from common.sentences import SentenceChooser, sentences_of
 
 FOLDER = Path(__file__).parent.with_name("written")
 TITLES, DUTIES, BLOCKS = FOLDER / "titles.tsv", FOLDER / "duties.tsv", FOLDER / "blocks.tsv"
+NO_OCCUPATION = FOLDER / "no_occupation.tsv"
 LINE_BREAK = " | "  # in a text
 
 
@@ -57,6 +59,22 @@ def read_vague_titles() -> list[tuple[str, tuple[str, ...]]]:
     return [
         (text, tuple(fits.split("|"))) for kind, fits, text in rows_of(BLOCKS) if kind == "vague"
     ]
+
+
+def read_no_occupation() -> list[tuple[str, str]]:
+    """Answers to the question for a job that are no occupation, as (reason, text)."""
+    return [(reason, text) for reason, text in rows_of(NO_OCCUPATION)]
+
+
+def sentence_chooser() -> SentenceChooser:
+    """One that tells our own duties from the other parts of postings."""
+    duties = [line for text, _ in read_duties() for line in text.split(LINE_BREAK)]
+    blocks = read_blocks()
+    others = [text for kind in blocks if kind != "company" for text in blocks[kind]]
+    return SentenceChooser.fitted(
+        [sentence for line in duties for sentence in sentences_of(line)],
+        [sentence for text in others for sentence in sentences_of(text.replace(LINE_BREAK, "\n"))],
+    )
 
 
 def rows_of(path: Path) -> list[list[str]]:

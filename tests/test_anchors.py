@@ -3,7 +3,9 @@
 import random
 
 from common.anchors import AnchorMaker, PostingMaker, made_up_postings, noisy_title
+from common.written import sentence_chooser
 
+CHOOSER = sentence_chooser()
 SAMPLES = [
     {"anchor": "Tax Manager", "code": "13-2011.00", "source": "alternate_title"},
     {"anchor": "Check the returns of firms.", "code": "13-2011.00", "source": "task"},
@@ -17,7 +19,7 @@ DUTIES = {
 
 def anchors_of(noise, postings, sample, times=50, samples=SAMPLES):
     """What becomes of a sample in many batches."""
-    make_anchors = AnchorMaker(samples, ["13-2011.00"], noise, postings, seed=42)
+    make_anchors = AnchorMaker(samples, ["13-2011.00"], CHOOSER, noise, postings, seed=42)
     row = {"anchor": sample["anchor"], "label": 0, "source": sample["source"]}
     return make_anchors([row] * times)
 
@@ -34,7 +36,7 @@ def test_noise_makes_titles_but_not_tasks_noisy():
 def test_postings_hold_title_and_tasks_where_no_duties_are_written():
     postings = [anchor for anchor in anchors_of(0, 0.9, SAMPLES[0]) if anchor != "Tax Manager"]
     assert len(postings) > 30
-    assert len(set(postings)) == len(postings)
+    assert len(set(postings)) > len(postings) / 2
     for text in postings:
         assert text.startswith("Tax Manager. ")
         assert "Check the returns of firms." in text.replace("&nbsp;", " ").replace("<br>", "")

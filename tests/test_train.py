@@ -44,7 +44,8 @@ def test_script_runs_whole_and_saves_a_complete_model(trained_dir, data_dir):
     assert len(manifest["base_model_sha256"]) == 64
     assert set(manifest["metrics"]) == {"untouched", "trained"}
     assert manifest["versions"]["torch"]
-    assert set(manifest["files"]) == {"model.safetensors", "model_int8.onnx", "tokenizer.json"}
+    names = {"layer.safetensors", "model.safetensors", "model_int8.onnx", "sentences.safetensors"}
+    assert set(manifest["files"]) == names | {"tokenizer.json"}
     assert manifest["training"]["own_titles"] == 1
     card = (trained_dir / "README.md").read_text()
     assert (
@@ -216,6 +217,27 @@ def test_only_the_chosen_sources_are_trained_on():
     assert train.pairs_dataset(samples, {"A": 0}, ["tool"])["anchor"] == ["b"]
 
 
+def labelled(anchor, weight, **more):
+    sample = {"anchor": anchor, "code": "A", "source": "labelled_title", "weight": weight}
+    return sample | more
+
+
+def test_of_titles_coded_by_others_the_commonest_are_trained_on():
+    samples = [labelled("rare", 1.0), labelled("common", 3.0), labelled("known", 2.0)]
+    chosen = train.selected(samples, train.Settings(labelled_per_label=2))
+    assert [sample["anchor"] for sample in chosen] == ["common", "known"]
+
+
+def test_titles_whose_coders_disagree_are_not_trained_on():
+    shares = {"A": 0.3, "B": 0.3, "C": 0.2, "D": 0.2}
+    assert train.selected([labelled("lead", 1.0, shares=shares)], train.Settings()) == []
+
+
+def test_written_duties_come_several_times():
+    duties = {"anchor": "Posts journals", "code": "A", "source": "written_duties"}
+    assert train.selected([duties], train.Settings(duties_repeated=3)) == [duties] * 3
+
+
 def test_own_titles_are_trained_on_but_for_those_in_validation(tmp_path):
     (tmp_path / "own.csv").write_text("title,code\nSparkle Ranger,A\nTeam  lead,A\n")
     data = {
@@ -384,6 +406,23 @@ def test_anchors_are_found_by_the_other_anchors_of_their_occupation(encoder):
 def test_an_anchor_without_company_costs_nothing_among_anchors(encoder):
     batch = collate(encoder, [("driver", 2), ("barista", 0)])
     assert rank_anchors(encoder, batch, {}) == 0
+
+
+def test_the_layer_starts_as_cosines_to_the_label_texts(encoder):
+    embeddings = torch.eye(len(LABELS))
+    loss = train.OccupationLoss(encoder, 20.0, embeddings)
+    kinds = torch.tensor([[0, 0, train.DistinctLabelCollator.NONE]])
+    logits = torch.tensor([20.0] + [0.0] * (len(LABELS) - 1))
+    expected = logits.logsumexp(0) - 20
+    assert loss.classify(embeddings[:1], kinds).item() == pytest.approx(expected.item(), abs=1e-5)
+
+
+def test_every_listed_occupation_is_right_for_the_layer(encoder):
+    embeddings = torch.eye(len(LABELS))
+    loss = train.OccupationLoss(encoder, 1.0, embeddings)
+    alone, both = (loss.classify(embeddings[:1], torch.tensor([[0, 0, other]])).item()
+                   for other in (train.DistinctLabelCollator.NONE, 1))  # fmt: skip
+    assert both < alone
 
 
 # ------------------------------------------------------------------------------ evaluation
