@@ -28,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from common.files import InputError, in_one_line, sha256
-from common.labelled import read_labelled
+from common.labelled import read_employment, read_labelled
 from common.onet import (
     DEFAULT_RELEASE,
     IMPORTANCE,
@@ -39,6 +39,7 @@ from common.onet import (
     taxonomy_of,
 )
 from common.samples import DATA_VERSION, WRITTEN_TITLE, Sample, write_data
+from common.soc import employment_of
 from common.text import label_texts, normalize, title_forms
 from common.written import DUTIES, TITLES, titles_by_code, written_samples
 
@@ -279,6 +280,10 @@ def prepare(args: argparse.Namespace) -> None:
 
     tables["tasks"] = tables["tasks"][tables["tasks"].text.str.len() > TASK_MIN_CHARS]
     corpus = build_corpus(tables, {} if args.onet_only else titles_by_code())
+    if args.employment:
+        counts = employment_of(read_employment(args.employment), list(corpus))
+        for texts, count in zip(corpus.values(), counts, strict=True):
+            texts["employment"] = count
     train, val = split(build_samples(tables, corpus), args.seed)
 
     inputs = [args.onet_dir / name for layout in layouts.values() for name in layout.workbooks]
@@ -289,6 +294,7 @@ def prepare(args: argparse.Namespace) -> None:
     if args.labelled:
         more += read_labelled(args.labelled, args.crosswalk, list(corpus))
         inputs += [*args.labelled, *args.crosswalk]
+    inputs += [args.employment] if args.employment else []
     train, val = add_to_split(train, val, more, args.seed)
 
     manifest = {
@@ -324,13 +330,15 @@ def main(argv: list[str] | None = None) -> int:
         help=f"titles coded by others, with the columns {columns}")  # fmt: skip
     add("--crosswalk", type=Path, nargs="+", default=[], metavar="FILE",
         help="official tables from SOC 2010 to 2018 or 2019, for old codes among them")  # fmt: skip
+    add("--employment", type=Path, metavar="FILE",
+        help="employed people by SOC code, columns code and count")  # fmt: skip
     add("--seed", type=int, default=SEED, help=f"of the train/validation split ({SEED})")
     args = parser.parse_args(argv)
     try:
         if args.download:
             download(args.download, args.onet_dir)
         prepare(args)
-    except (InputError, OSError) as error:
+    except (InputError, OSError, ValueError) as error:
         print(f"error: {in_one_line(error, args.output_dir)}", file=sys.stderr)
         return 2
     return 0

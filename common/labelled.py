@@ -20,6 +20,11 @@ COLUMNS = {
     "description": ("description", "job_duties"),
     "count": ("count",),
 }
+# The same in tables of employment, after ours: those of the US Bureau of Labor Statistics
+EMPLOYMENT_COLUMNS = {
+    "code": ("code", "soc2018", "occ_code", "soc_code"),
+    "count": ("count", "employment", "tot_emp", "ep_2024_incl_selfemployed"),
+}
 CODE = re.compile(r"(\d\d)-?(\d{4})(\.\d\d)?")
 # What the columns with codes are called in a crosswalk, such as "2010 SOC Code" and "soc2018"
 FROM = re.compile(r"(?i)(soc.*2010|2010.*soc)(?!.*title)")
@@ -127,6 +132,33 @@ def read_rows(path: Path) -> pd.DataFrame:
         row = int(bad.to_numpy().argmax())
         raise InputError(f"{path}, row {row + 2}: the count {counts.iloc[row]!r} is none")
     return pd.DataFrame(columns)[["title", "code", "description", "count"]]
+
+
+def read_employment(path: Path) -> dict[str, float]:
+    """Employed people by code of 8 or 6 digits, from the columns code and count of a file.
+
+    Codes without a count are left out: of some occupations, such as military ones, nobody counts.
+
+    Raises:
+        InputError: it cannot be read, lacks a column, or a count is no number from zero.
+    """
+    table, columns = read_any(path), []
+    names = {str(name).strip().lower(): name for name in table.columns}
+    for wanted in EMPLOYMENT_COLUMNS.values():
+        found = [names[name] for name in wanted if name in names]
+        if not found:
+            raise InputError(
+                f"{path}: no column {wanted[0]!r}, but {', '.join(map(repr, table.columns))}"
+            )
+        columns.append(table[found[0]])
+    given = columns[1].fillna("").astype(str).str.strip()
+    counts = pd.to_numeric(given, errors="coerce")
+    bad = ~(counts >= 0) & (given != "")
+    if bad.any():
+        row = int(bad.to_numpy().argmax())
+        raise InputError(f"{path}, row {row + 2}: the count {given.iloc[row]!r} is none")
+    pairs = zip(map(tidy, columns[0].astype(str)), counts.tolist(), strict=True)
+    return {code: count for code, count in pairs if count == count}
 
 
 def read_any(path: Path) -> pd.DataFrame:

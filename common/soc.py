@@ -1,5 +1,9 @@
 """SOC groups: how many digits they have, their codes and names (SOC 2018, bls.gov/soc/2018)."""
 
+import math
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+
 # Digits of a SOC code -> characters of 15-1252.00: the O*NET-SOC occupation, the SOC occupation,
 # the minor and the major group
 DIGITS = {8: 10, 6: 7, 3: 4, 2: 2}
@@ -29,6 +33,32 @@ MAJOR_GROUPS = {
     "53": "Transportation and Material Moving",
     "55": "Military Specific",
 }
+
+
+def employment_of(counts: Mapping[str, float], codes: Sequence[str]) -> list[float]:
+    """Employed people of O*NET-SOC occupations, from counts by codes of 8 or of 6 digits.
+
+    Of a count by 6 digits the general occupation, which ends in .00, has as much as its specialties
+    together; without a general one they share alike.
+
+    Raises:
+        ValueError: a count is no number from zero, or none is of these occupations.
+    """
+    for code, count in counts.items():
+        if not (isinstance(count, int | float) and 0 <= count < math.inf):
+            raise ValueError(f"employment of {code} is {count!r}, but must be a number from 0")
+    parts: dict[str, float] = defaultdict(float)
+    for code in codes:
+        parts[code[: DIGITS[6]]] += not code.endswith(".00")
+    employed = []
+    for code in codes:
+        soc = code[: DIGITS[6]]
+        share = max(parts[soc], 1) if code.endswith(".00") else 1
+        all_shares = parts[soc] + (f"{soc}.00" in codes) * max(parts[soc], 1)
+        employed.append(float(counts.get(code, counts.get(soc, 0) * share / all_shares)))
+    if counts and not any(employed):
+        raise ValueError("employment: no code is an O*NET-SOC or SOC 2018 one with people in it")
+    return employed
 
 
 def group_code(code: str, digits: int) -> str:

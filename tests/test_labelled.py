@@ -9,7 +9,8 @@ from conftest import OCCUPATIONS
 
 import data_preparation
 from common.files import InputError
-from common.labelled import read_labelled
+from common.labelled import read_employment, read_labelled
+from common.soc import employment_of
 
 CODES = ["15-1252.00", "15-1253.00", "29-1141.00", "29-1141.01", "35-3023.01"]
 ROWS = [("Latte Artist", "35-3023.01", 3), ("Code Monkey", "15-1252.00", 1)]
@@ -208,3 +209,39 @@ def test_onets_samples_are_split_alike_with_and_without_labelled_ones(prepared):
 
 def test_manifest_names_the_labelled_file(prepared):
     assert len(prepared[0]["manifest"]["inputs"]["titles.tsv.gz"]) == 64
+
+
+# ------------------------------------------------------------------------------ employment
+
+
+def test_employment_of_a_soc_code_goes_to_the_general_occupation_by_half():
+    codes = ["29-1141.00", "29-1141.01", "29-1141.03", "15-1299.01", "15-1299.02"]
+    counts = {"29-1141": 8.0, "15-1299": 6.0}
+    assert employment_of(counts, codes) == [4.0, 2.0, 2.0, 3.0, 3.0]
+
+
+def test_a_count_of_eight_digits_stays_as_it_is():
+    assert employment_of({"29-1141.01": 5.0}, ["29-1141.00", "29-1141.01"]) == [0.0, 5.0]
+
+
+@pytest.mark.parametrize("counts", [{"29-1141": -1.0}, {"29-1141": float("nan")}, {"99-9999": 3.0}])
+def test_employment_that_is_none_is_refused(counts):
+    with pytest.raises(ValueError, match="employment"):
+        employment_of(counts, ["29-1141.00"])
+
+
+def test_employment_is_read_under_our_names_and_the_bureaus(tmp_path):
+    (tmp_path / "ours.csv").write_text("code,count\n29-1141,7\n55-1011,\n")
+    (tmp_path / "bureau.tsv").write_text("soc2018\tep_2024_incl_selfemployed\n29-1141\t7\n")
+    for name in ("ours.csv", "bureau.tsv"):
+        assert read_employment(tmp_path / name) == {"29-1141": 7.0}
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [("code,people\n29-1141,7\n", "no column 'count'"), ("code,count\n29-1141,many\n", "row 2")],
+)
+def test_a_table_without_counts_is_refused_in_one_line(tmp_path, text, message):
+    (tmp_path / "table.csv").write_text(text)
+    with pytest.raises(InputError, match=message):
+        read_employment(tmp_path / "table.csv")
