@@ -13,12 +13,14 @@ or from Python:
     # [{"rank", "score", "code", "title", "confidence"}, ...]
 
 The label text of every occupation, its known titles (O*NET's and our own) and O*NET's tasks for it
-are encoded once and kept as matrices, the index. A job is compared with the label texts (title and
-description together), with the known titles (title alone, and both together) and, if it has a
-description, with the known tasks. Its score for an occupation is the weighted mean of these
-cosines, from -1 to 1. A softmax over the scores of all occupations gives the confidence: the
-probability that the occupation is the right one. How sharp it is was fitted to validation jobs
-when the index was made.
+are encoded once and kept as matrices, the index. Of a description the sentences that tell duties
+are read. A job is compared with the label texts (title and description together), with the known
+titles (title alone, and both together) and, if it has a description, with the known tasks; a linear
+layer, trained with the encoder, gives the probability of each occupation. The score for an
+occupation is the weighted mean of these views and of how many people have it, from -1 to 1. A
+softmax over the scores of all occupations gives the confidence: the probability that the occupation
+is the right one. How sharp it is was fitted to validation jobs when the index was made. What is no
+occupation ("retired", "n/a", an employer's name) gets no code but the reason.
 """
 
 import common  # isort: skip  # noqa: F401  # says in one line if this Python is too old
@@ -28,25 +30,57 @@ import copy
 import json
 import math
 import os
+import random
 import sys
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Sequence, Set
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
+from safetensors.numpy import load_file
 
-from common.anchors import made_up_postings
-from common.encoders import ENCODERS, TOKENIZER_FILE, WEIGHTS
+from common.anchors import made_up_postings, noisy_title
+from common.encoders import ENCODERS, LAYER_FILE, TOKENIZER_FILE, WEIGHTS
 from common.evaluation import evaluate, print_evaluation
 from common.files import in_one_line, read_json, sha256
-from common.index import VERSION, Index, encode_corpus, fingerprint, read_index, save_index
-from common.samples import MANIFEST_FILE, Sample, pairs_of
-from common.soc import DIGITS, group_code, major_group_title
+from common.index import (
+    VERSION,
+    Corpus,
+    Index,
+    encode_corpus,
+    fingerprint,
+    log_shares,
+    read_index,
+    save_index,
+)
+from common.no_occupation import (
+    AS_KNOWN,
+    ENOUGH,
+    KEPT,
+    PREFIX,
+    REASONS,
+    TITLES_FITTED,
+    Detector,
+    reason_of,
+)
+from common.samples import (
+    LABELLED_DESCRIPTION,
+    LABELLED_TITLE,
+    MANIFEST_FILE,
+    WRITTEN_TITLE,
+    Sample,
+    listed_codes,
+    pairs_of,
+)
+from common.sentences import SENTENCES_FILE, SentenceChooser
+from common.soc import DIGITS, employment_of, group_code, major_group_title
+from common.spelling import Speller
 from common.tables import FALLBACK, FILES, code_file, read_own_titles, summary
 from common.text import job_texts, normalize
+from common.written import read_no_occupation, read_titles
 
 # ------------------------------------------------------------------------------ settings
 
@@ -55,20 +89,38 @@ MODEL_DIR = "output/job_classifier"
 DATA_DIR = "processed_data"
 INDEX_FILE = "label_index.safetensors"  # with the model; of other data, in the data folder
 
-# score: weights of the cosines in the mean, all alike. Whatever is changed here, the next start
-# with processed_data/ makes the index again and fits the confidence to the changed score.
-SCORE = {
-    "label": 1.0,  # of the whole text to the label text
-    "title": 1.0,  # of the title to the known titles
-    "whole": 1.0,  # of the whole text to the known titles: for a title alone, once more the same
-    "task": 1.0,  # of the whole text to the known tasks, if there is a description
-    # Sharpness of the soft maximum over an occupation's known texts. At 30 a few close titles count
-    # for more than a single one; from 20 to 50 the accuracy on validation hardly changes.
+# score: weights of what a job is compared by, for a title alone and for a title with a description.
+# benchmarks/fit_score.py fits them on validation; that of employment, of which validation can say
+# nothing as it has all occupations alike, was chosen on titles and postings coded by others.
+# Whatever is changed here, the next start with processed_data/ makes the index again and fits the
+# confidence to the changed score.
+VIEWS = (
+    "label",  # cosine of the whole text to the label text
+    "title",  # cosines of the title to the known titles
+    "whole",  # cosines of the whole text to the known titles
+    "task",  # cosines of the whole text to the known tasks
+    "layer",  # probability of the occupation, given the whole text
+    "employment",  # share of all employed people
+)
+SCORE: dict[str, Any] = {
+    "title": {"label": 0.17, "title": 0.47, "layer": 0.26, "employment": 0.10},
+    "posting": {
+        "label": 0.31, "title": 0.22, "whole": 0.20, "task": 0.10, "layer": 0.07,
+        "employment": 0.10,
+    },
+    # Of the soft maximum over an occupation's known texts. At 30 a few close titles count for more
+    # than a single one; from 20 to 50 the accuracy on validation hardly changes.
     "sharpness": 30.0,
-}
+}  # fmt: skip
+LEAST_PROBABILITY = math.exp(-20)  # and less is -1 on the scale of the cosines, certainty 1
 
 # confidence
 SHARPEST = 200.0  # softmax that is tried; calibrated ones are at 20 to 60
+# Titles of each source and occupation to calibrate on, so that no occupation drowns the others
+PER_OCCUPATION = {LABELLED_TITLE: 20, WRITTEN_TITLE: 2, "alternate_title": 1}
+KNOWN = 0.4  # part of the others that are known titles; of what people send it is 20 to 60 %
+AGREED = 0.7  # share of the cases of a title, from which on its coders agree
+SEVERAL = round(1 + math.log(3), 3)  # weight of three cases
 GROUPS = (6, 3, 2)  # digits of the groups that an unsure answer may fall back to, deepest first
 
 # memory
@@ -86,6 +138,11 @@ class Ranking(NamedTuple):
     confidences: np.ndarray  # probabilities, shape (jobs, top_k)
     groups: np.ndarray  # first occupation of the likeliest group of 6, 3 and 2 digits, (jobs, 3)
     group_confidences: np.ndarray  # summed probability of that group, shape (jobs, 3)
+    reasons: np.ndarray  # why a job is no occupation, "" if it is one, shape (jobs,)
+
+
+# The one row for a job that is no occupation, besides its reason
+NO_ANSWER = {"rank": 1, "score": None, "code": None, "title": None, "confidence": None}
 
 
 class JobClassifier:
@@ -99,6 +156,7 @@ class JobClassifier:
         backend: str = "auto",
         max_seq_length: int | None = None,
         own_titles: str | Path | Sequence[tuple[str, str]] = (),
+        employment: Mapping[str, float] | None = None,
     ) -> None:
         """
         Args:
@@ -113,6 +171,9 @@ class JobClassifier:
             own_titles: further known titles, [(job title, O*NET-SOC code), ...] or a file with the
                 columns title and code. A job of such a title, if it stands there under one code,
                 gets this code; others profit where they resemble it.
+            employment: employed people by O*NET-SOC or SOC code, in your population. An occupation
+                that more people have is likelier; by default as in the United States, and {} lets
+                all be alike.
 
         Raises:
             FileNotFoundError: no trained model in model_dir, or no index and no data; no such file.
@@ -143,20 +204,31 @@ class JobClassifier:
                 f"max_seq_length is {max_seq_length}, but must be from 3 to {longest}, as trained"
             )
         self.encoder = ENCODERS[backend](self.model_dir, self.max_seq_length)
+        self.chooser = SentenceChooser.load(self.model_dir / SENTENCES_FILE)
+        vocabulary = read_json(self.model_dir / TOKENIZER_FILE)["model"]["vocab"]
+        self.speller = Speller((title for title, _ in read_titles()), vocabulary)
 
         self.own: dict[str, int] = {}  # row of the occupation, by own title
-        self._load_index(manifest["files"][WEIGHTS["torch"]])
+        # The layer is read with the index alone
+        self._load_index(
+            json.dumps([manifest["files"].get(n) for n in (WEIGHTS["torch"], LAYER_FILE)])
+        )
+        if employment is not None:
+            self.index.employment = log_shares(employment_of(employment, self.codes))
         if isinstance(own_titles, str | Path):
             own_titles = read_own_titles(own_titles)
         if own_titles:
             self._add_titles(own_titles)
         # What answers depend on: the rest of a file must be coded by the same
         pairs = [list(pair) for pair in own_titles]
-        self.identity = [self.made_from, self.calibration, self.max_seq_length, pairs]
+        population = None if employment is None else sorted(employment.items())
+        self.identity = [
+            self.made_from, self.calibration, self.max_seq_length, pairs, population
+        ]  # fmt: skip
 
     def _checked_manifest(self) -> dict[str, Any]:
         """The model's manifest, which names the files that belong together by their hashes."""
-        needed = (TOKENIZER_FILE, WEIGHTS[self.backend])
+        needed = (TOKENIZER_FILE, SENTENCES_FILE, WEIGHTS[self.backend])
         for name in (MANIFEST_FILE, *needed):
             if not (self.model_dir / name).is_file():
                 raise FileNotFoundError(
@@ -183,14 +255,17 @@ class JobClassifier:
 
         Args:
             job_title: as it stands on the posting; must not be blank.
-            job_description: any length; the model reads its first 256 tokens, about 200 words.
+            job_description: any length; of a long one the sentences that tell duties are read.
             top_k: from 1 to the number of occupations.
             explain: also say how the job came to each answer, see below.
             min_confidence: mark the job for review if the first answer is less sure, from 0 to 1.
 
         Returns:
-            [{"rank": 1, "score": mean cosine, "code": O*NET-SOC code, "title": occupation,
+            [{"rank": 1, "score": mean of the views, "code": O*NET-SOC code, "title": occupation,
             "confidence": probability that it is the right one, from 0 to 1}, ...]
+
+            For what is no occupation ("retired", "n/a", an employer's name) one row, in which all
+            is None but the rank and "reason".
 
             With explain also "margin": score less that of the next (None for the last of all),
             "soc": 6-digit SOC code, "major_group": such as 29-0000, "major_group_title", and
@@ -270,7 +345,10 @@ class JobClassifier:
         # The last one's margin needs one more
         ranking = self.best(texts, min(top_k + explain, len(self.codes)))
         ranked = []
-        for pair, rows, scores, shares, groups, sums in zip(texts, *ranking, strict=True):
+        for pair, rows, scores, shares, groups, sums, reason in zip(texts, *ranking, strict=True):
+            if reason:
+                ranked.append([NO_ANSWER | {"reason": reason}])
+                continue
             answers = []
             for rank, (row, score, share) in enumerate(zip(rows, scores, shares, strict=True), 1):
                 answers.append(
@@ -298,7 +376,7 @@ class JobClassifier:
         """
         job_of = {pair: job for job, pair in enumerate(dict.fromkeys(texts))}  # repeated ones once
         blocks = []
-        for scores, described in self.scores(list(job_of)):
+        for scores, described, reasons in self.scores(list(job_of)):
             sharpness = np.where(described, self.calibration["posting"], self.calibration["title"])
             best = scores.max(axis=1, keepdims=True)
             shares = np.exp(sharpness[:, None] * (scores - best))
@@ -321,19 +399,21 @@ class JobClassifier:
                     np.take_along_axis(shares, rows, axis=1),
                     np.stack(groups, axis=1),
                     np.stack(sums, axis=1),
+                    reasons,
                 )
             )
         jobs = [job_of[pair] for pair in texts]
         return Ranking(*(np.concatenate(parts)[jobs] for parts in zip(*blocks, strict=True)))
 
-    def scores(self, texts: list[tuple[str, str]]) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    def scores(self, texts: list[tuple[str, str]]) -> Iterator[tuple[np.ndarray, ...]]:
         """Scores of all occupations for pairs as job_texts returns them, block by block.
 
         Yields:
-            scores, shape (jobs, occupations), and which of these jobs have a description, (jobs,)
+            scores, shape (jobs, occupations), which of these jobs have a description, (jobs,), and
+            why they are no occupation, "" if they are, (jobs,)
         """
         for start in range(0, len(texts), ENCODE_BLOCK):
-            encoded = texts[start : start + ENCODE_BLOCK]
+            encoded = [self.read(pair) for pair in texts[start : start + ENCODE_BLOCK]]
             distinct = dict.fromkeys(text for pair in encoded for text in pair)
             row_of = {text: row for row, text in enumerate(distinct)}
             queries = self.encoder.encode(list(row_of))
@@ -342,36 +422,81 @@ class JobClassifier:
             for block in np.array_split(np.arange(len(encoded)), blocks):
                 wholes, titles = queries[whole_rows[block]], queries[title_rows[block]]
                 described = whole_rows[block] != title_rows[block]
-                scores = self._scores(wholes, titles, described)
-                for row, job in enumerate(block):
-                    own = self.own.get(normalize(encoded[job][1]))
+                views = self.views(wholes, titles, described)
+                scores = self.mean(views, described)
+                given = [texts[start + job][1] for job in block]
+                known = views[VIEWS.index("title")].max(axis=1) >= AS_KNOWN
+                spelt = [encoded[job][1] for job in block]
+                reasons = self._reasons(given, spelt, titles, described | known)
+                for row, title in enumerate(given):
+                    own = self.own.get(normalize(title))
                     if own is not None:
-                        scores[row, own] = 1
-                yield scores, described
+                        scores[row, own], reasons[row] = 1, ""
+                yield scores, described, reasons
 
-    def _scores(self, wholes: np.ndarray, titles: np.ndarray, described: np.ndarray) -> np.ndarray:
-        """Mean of the cosines that SCORE names, for some jobs, shape (jobs, occupations).
+    def _reasons(
+        self, texts: list[str], spelt: list[str], titles: np.ndarray, excepted: np.ndarray
+    ) -> np.ndarray:
+        """Why titles are no occupation; "" if they are, or excepted, shape (titles,).
+
+        Args:
+            texts, spelt, titles: as given, with corrected words, and the unit embeddings of these.
+        """
+        odds, likeliest = self.index.detector.odds(spelt, titles)
+        found = []
+        for text, is_one, odd, reason in zip(texts, excepted, odds, likeliest, strict=True):
+            if odd <= self.calibration["no_occupation"]:
+                reason = ""
+            reason = reason_of(text) or reason
+            found.append(PREFIX + REASONS[reason] if reason and not is_one else "")
+        return np.array(found, dtype=object)
+
+    def read(self, pair: tuple[str, str]) -> tuple[str, str]:
+        """A pair as job_texts returns it, with what is read of its description alone."""
+        whole, title = pair
+        return job_texts(self.speller.corrected(title), self.chooser.read(whole[len(title) + 2 :]))
+
+    def mean(self, views: np.ndarray, described: np.ndarray) -> np.ndarray:
+        """Mean of some jobs' views by the weights in SCORE, shape (jobs, occupations)."""
+        weights = np.zeros((2, len(VIEWS)), dtype=np.float32)
+        for i, kind in enumerate(("title", "posting")):
+            for name, weight in SCORE[kind].items():
+                weights[i, VIEWS.index(name)] = weight / sum(SCORE[kind].values())
+        scores = np.einsum("vjo,jv->jo", views, weights[described.astype(int)])
+        return scores.clip(-1, 1)  # rounding may exceed a cosine's bounds
+
+    def views(self, wholes: np.ndarray, titles: np.ndarray, described: np.ndarray) -> np.ndarray:
+        """How some jobs look from each of VIEWS, from -1 to 1, shape (views, jobs, occupations).
 
         Args:
             wholes, titles: unit embeddings of title and description together, and of the title
                 alone, shape (jobs, dimensions) each.
             described: whether a job has a description, shape (jobs,).
         """
-        jobs = len(titles)
-        labels = self.index.label_cosines(wholes)
-        # An occupation of which no texts of a kind are known is judged by the rest
-        by_titles = self.index.known["title"].soft_maximum(
-            np.concatenate([titles, wholes[described]]), np.concatenate([labels, labels[described]])
+        jobs, index = len(titles), self.index
+        queries = np.concatenate([titles, wholes[described]])
+        cosines, log_probabilities = index.compare(queries)
+        probabilities = 1 + log_probabilities.clip(math.log(LEAST_PROBABILITY)) / 10
+        # An occupation of which no texts of a kind are known is judged by its label
+        by_titles = index.known["title"].soft_maximum(queries, cosines)
+        by_tasks = index.known["task"].soft_maximum(queries[jobs:], cosines[jobs:])
+
+        def of_wholes(values: np.ndarray, described_values: np.ndarray) -> np.ndarray:
+            wholes = values.copy()
+            wholes[described] = described_values
+            return wholes
+
+        label = of_wholes(cosines[:jobs], cosines[jobs:])
+        return np.stack(
+            [
+                label,
+                by_titles[:jobs],
+                of_wholes(by_titles[:jobs], by_titles[jobs:]),
+                of_wholes(label, by_tasks),
+                of_wholes(probabilities[:jobs], probabilities[jobs:]),
+                np.broadcast_to(1 + index.employment / 10, label.shape),
+            ]
         )
-        by_title, by_whole = by_titles[:jobs], by_titles[:jobs].copy()
-        by_whole[described] = by_titles[jobs:]
-        weights = [SCORE["label"], SCORE["title"], SCORE["whole"]]
-        scores = weights[0] * labels + weights[1] * by_title + weights[2] * by_whole
-        scores /= sum(weights)
-        by_tasks = self.index.known["task"].soft_maximum(wholes[described], scores[described])
-        with_tasks = sum(weights) * scores[described] + SCORE["task"] * by_tasks
-        scores[described] = with_tasks / (sum(weights) + SCORE["task"])
-        return scores.clip(-1, 1)  # rounding may exceed a cosine's bounds
 
     def review(
         self,
@@ -399,6 +524,7 @@ class JobClassifier:
 
     def _explain(self, pair: tuple[str, str], answers: list[dict], rows: np.ndarray) -> None:
         """Add to the answers for a job what explains them."""
+        pair = self.read(pair)
         whole, title = self.encoder.encode(list(pair))
         compared = {"title": title}
         if pair[0] != pair[1]:
@@ -447,11 +573,16 @@ class JobClassifier:
                     f"no {INDEX_FILE} in {self.model_dir} fits its model and score, and "
                     f"{corpus_path} is missing: run python data_preparation.py and try again"
                 )
-            saved = encode_corpus(self.encoder, corpus, self.label_mode)
+            layer = {}
+            if (self.model_dir / LAYER_FILE).is_file():
+                layer = load_file(self.model_dir / LAYER_FILE)
+            samples = read_json(self.data_dir / "val.json")
+            saved = encode_corpus(self.encoder, corpus, self.label_mode, layer)
+            saved.tensors.update(fit_detector(self.encoder, corpus, samples))
             saved.metadata.update(made_from)
         self._use(Index(saved, corpus, self.label_mode, SCORE["sharpness"]))
         if is_new:
-            samples = read_json(self.data_dir / "val.json")
+            self.calibration = {"no_occupation": math.inf}
             saved.metadata["calibration"] = json.dumps(calibrate(self, samples))
             save_index(saved, cached if shipped.is_file() else shipped)
         self.calibration = json.loads(saved.metadata["calibration"])
@@ -503,45 +634,121 @@ class JobClassifier:
 # ------------------------------------------------------------------------------ calibration
 
 
+class Jobs(NamedTuple):
+    """Jobs of validation to calibrate on."""
+
+    pairs: list[tuple[str, str]]  # as job_texts returns them
+    accepted: list[set[str]]  # codes
+    known: np.ndarray  # whether the classifier may know these very titles, shape (jobs,)
+
+
+def validation_jobs(samples: list[Sample]) -> dict[str, Jobs]:
+    """Jobs of validation, "title" without and "posting" with a description.
+
+    Titles coded by others come as they are, if several coders agreed: what a single one coded often
+    cannot be told from the title. Titles of O*NET and of our own may be known for a part, and half
+    are made noisy. Postings are made-up ones and labelled descriptions.
+    """
+    rng, listed = random.Random(0), listed_codes(samples)
+    taken: Counter[tuple[str, str]] = Counter()
+    jobs: dict[str, list[tuple[str, str, set[str], bool]]] = {"title": [], "posting": []}
+    for sample in rng.sample(samples, len(samples)):
+        title, source = sample["anchor"], sample["source"]
+        by_others = source == LABELLED_TITLE
+        agreed = max(sample.get("shares", {"": 1.0}).values()) >= AGREED
+        if by_others and (not agreed or sample["weight"] < SEVERAL):
+            continue
+        taken[source, sample["code"]] += 1
+        if taken[source, sample["code"]] <= PER_OCCUPATION.get(source, 0):
+            codes = listed[normalize(title)]
+            noisy = not by_others and rng.random() < 0.5
+            title = noisy_title(title, rng) if noisy else title
+            jobs["title"].append((title, "", codes, by_others or rng.random() < KNOWN))
+        elif source == LABELLED_DESCRIPTION:
+            description = title.removeprefix(f"{sample['title']}. ")
+            jobs["posting"].append((sample["title"], description, listed[normalize(title)], True))
+    for title, description, code in made_up_postings(samples):
+        codes = {code} | listed.get(normalize(title), set())
+        jobs["posting"].append((title, description, codes, rng.random() < KNOWN))
+    found = {}
+    for kind, rows in jobs.items():
+        pairs = [job_texts(title, description) for title, description, *_ in rows]
+        known = np.array([known for *_, known in rows], dtype=bool)
+        found[kind] = Jobs(pairs, [codes for _, _, codes, _ in rows], known)
+    return found
+
+
 def calibrate(classifier: JobClassifier, samples: list[Sample]) -> dict[str, float]:
     """Fit how sharp the softmax is that makes confidences of scores, for titles and for postings.
 
-    The sharpness is the one at which the validation samples' own codes are most probable (Guo et
-    al. 2017, https://arxiv.org/abs/1706.04599): of alternate titles for titles, of made-up postings
-    for jobs with a description. The classifier knows the titles and tasks of training alone.
+    The sharpness is the one at which the accepted codes of the validation jobs are most probable
+    (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
     """
-    held_out = classifier.without(pairs_of(samples))
     row_of = {code: row for row, code in enumerate(classifier.codes)}
-    jobs = {"title": [], "posting": made_up_postings(samples)}
-    for sample in samples:
-        if sample["source"] == "alternate_title":
-            jobs["title"].append((sample["anchor"], "", sample["code"]))
+    held_out = classifier.without(pairs_of(samples))
     calibration = {}
-    for kind, labelled in jobs.items():
+    for kind, jobs in validation_jobs(samples).items():
         calibration[kind] = 1.0
-        if labelled:
-            pairs = [job_texts(title, description) for title, description, _ in labelled]
-            scores = np.concatenate([scores for scores, _ in held_out.scores(pairs)])
-            own = scores[np.arange(len(labelled)), [row_of[code] for *_, code in labelled]]
-            calibration[kind] = round(likeliest_sharpness(scores, own), 2)
+        if jobs.pairs:
+            scores = np.empty((len(jobs.pairs), len(row_of)), dtype=np.float32)
+            for one, rows in ((classifier, jobs.known), (held_out, ~jobs.known)):
+                if rows.any():
+                    pairs = [jobs.pairs[row] for row in np.flatnonzero(rows)]
+                    scores[rows] = np.concatenate([found for found, *_ in one.scores(pairs)])
+            right = np.zeros(scores.shape, dtype=bool)
+            for row, codes in zip(right, jobs.accepted, strict=True):
+                row[[row_of[code] for code in codes]] = True
+            calibration[kind] = round(likeliest_sharpness(scores, right), 2)
+    titles = [sample["anchor"] for sample in samples if sample["source"] in PER_OCCUPATION]
+    calibration["no_occupation"] = math.inf
+    if len(titles) >= ENOUGH:
+        titles = random.Random(0).sample(titles, min(len(titles), TITLES_FITTED))
+        odds, _ = classifier.index.detector.odds(titles, classifier.encoder.encode(titles))
+        calibration["no_occupation"] = round(float(np.quantile(odds, KEPT)), 2)
     return calibration
 
 
-def likeliest_sharpness(scores: np.ndarray, own: np.ndarray) -> float:
-    """The sharpness of a softmax over scores, shape (jobs, labels), that makes own most probable.
+def likeliest_sharpness(scores: np.ndarray, right: np.ndarray) -> float:
+    """The sharpness of a softmax at which the right labels are most probable.
 
-    The log-likelihood is concave in the sharpness. Its slope, own scores less expected ones, falls.
+    Args:
+        scores, right: of all labels, shape (jobs, labels).
     """
+    scores = scores - scores.max(axis=1, keepdims=True)
+
+    def loss(sharpness: float) -> float:
+        powers = np.exp(sharpness * scores)
+        shares = (powers * right).sum(axis=1) / powers.sum(axis=1)
+        return -float(np.log(shares.clip(1e-12)).mean())
+
     low, high = 1.0, SHARPEST
-    while high - low > 0.001:
-        middle = (low + high) / 2
-        shares = np.exp(middle * (scores - scores.max(axis=1, keepdims=True)))
-        expected = (shares * scores).sum(axis=1) / shares.sum(axis=1)
-        if np.mean(own - expected) > 0:
-            low = middle
+    while high - low > 0.01:
+        third = (high - low) / 3
+        if loss(low + third) < loss(high - third):
+            high -= third
         else:
-            high = middle
+            low += third
     return low
+
+
+def fit_detector(encoder: Any, corpus: Corpus, samples: list[Sample]) -> dict[str, np.ndarray]:
+    """What tells titles from answers that are no occupation, as tensors of the index.
+
+    Fitted to known titles, half of them noisy, and to answers of our own.
+
+    Args:
+        samples: of validation, whose titles are left out.
+    """
+    rng, held_out = random.Random(0), {normalize(sample["anchor"]) for sample in samples}
+    titles = dict.fromkeys(title for texts in corpus.values() for title in texts["titles"])
+    known = [title for title in titles if normalize(title) not in held_out]
+    sampled = rng.sample(known, min(len(known), TITLES_FITTED))
+    half = len(sampled) // 2
+    sampled[:half] = [noisy_title(title, rng) for title in sampled[:half]]
+    others = read_no_occupation()
+    embeddings = encoder.encode(sampled + [text for _, text in others])
+    detector = Detector.fitted(sampled, others, embeddings)
+    return {"reason_weight": detector.weights.astype(np.float16), "reason_bias": detector.bias}
 
 
 # ------------------------------------------------------------------------------ demo
@@ -574,6 +781,9 @@ def run_demo(classifier: JobClassifier, top_k: int) -> None:
 
 
 def print_ranking(ranked: list[dict], accepted: Set[str] = frozenset()) -> None:
+    if ranked[0]["code"] is None:
+        print(f"     {ranked[0]['reason']}")
+        return
     width = max(len(row["title"]) for row in ranked)
     print(f"     O*NET-SOC   {'occupation':<{width}}  confidence  score")
     for row in ranked:

@@ -78,7 +78,10 @@ def main() -> None:
 
         blocks = [slice(start, start + RANK_BLOCK) for start in range(0, len(pairs), RANK_BLOCK)]
         scores = np.concatenate(
-            [classifier._scores(wholes[b], titles[b], described[b]) for b in blocks]
+            [
+                classifier.mean(classifier.views(wholes[b], titles[b], described[b]), described[b])
+                for b in blocks
+            ]
         )
         sharpness = SCORE["sharpness"]
         own = np.array(

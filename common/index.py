@@ -4,6 +4,7 @@ import copy
 import hashlib
 import json
 import os
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,8 +15,10 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from common.encoders import Graph, session_of
+from common.no_occupation import Detector
 
-VERSION = "3"  # raise it when the file holds other things
+VERSION = "4"  # raise it when the file holds other things
+LAYER_SCALE = 20.0  # of the cosines that stand in for a layer, as train.py's scale
 KINDS = ("title", "task")  # of known texts
 EVIDENCE = 3  # known texts of each kind that explain an answer
 
@@ -36,10 +39,24 @@ def fingerprint(corpus: Corpus, label_mode: str) -> str:
     return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
 
 
-def encode_corpus(encoder: Any, corpus: Corpus, label_mode: str) -> IndexFile:
-    """Encode the label texts and the known texts of all occupations."""
-    labels = [texts[label_mode] for texts in corpus.values()]
-    tensors = {"label_embeddings": encoder.encode(labels)}
+def encode_corpus(
+    encoder: Any, corpus: Corpus, label_mode: str, layer: dict[str, np.ndarray]
+) -> IndexFile:
+    """Encode the label texts and the known texts of all occupations.
+
+    Args:
+        layer: that train.py trained beside the encoder, "weight" and "bias", for occupations in
+            the same order. An encoder without one is its own: the layer starts as label cosines.
+    """
+    labels = encoder.encode([texts[label_mode] for texts in corpus.values()])
+    if layer.get("weight", labels[:0]).shape != labels.shape:
+        layer = {"weight": labels * LAYER_SCALE, "bias": np.zeros(len(labels))}
+    tensors = {
+        "label_embeddings": labels,
+        "layer_weight": layer["weight"].astype(np.float32),
+        "layer_bias": layer["bias"].astype(np.float32),
+        "employment": log_shares([texts.get("employment", 0) for texts in corpus.values()]),
+    }
     for kind in KINDS:
         listed = [texts[f"{kind}s"] for texts in corpus.values()]
         texts = [text for occupation in listed for text in occupation]
@@ -55,6 +72,20 @@ def encode_corpus(encoder: Any, corpus: Corpus, label_mode: str) -> IndexFile:
         }
     titles = [texts["title"] for texts in corpus.values()]
     return IndexFile({"codes": json.dumps(list(corpus)), "titles": json.dumps(titles)}, tensors)
+
+
+def log_shares(counts: Sequence[float]) -> np.ndarray:
+    """Logarithms of the shares of counts, float32; no count is half of the smallest, all are one.
+
+    Raises:
+        ValueError: a count is negative.
+    """
+    employed = np.array(counts, dtype=np.float64)
+    if (employed < 0).any():
+        raise ValueError("a count of employed people is negative")
+    least = employed[employed > 0].min() / 2 if employed.any() else 1.0
+    employed = employed.clip(least)
+    return np.log(employed / employed.sum()).astype(np.float32)
 
 
 def read_index(path: Path, made_from: dict[str, str]) -> IndexFile | None:
@@ -93,11 +124,11 @@ class Index:
         if corpus is not None:
             self.label_texts = [texts[label_mode] for texts in corpus.values()]
         self.label_embeddings = tensors["label_embeddings"]  # shape (occupations, dimensions)
-
-        graph, (labels, dimensions) = Graph(), self.label_embeddings.shape
-        cosines = graph.add("MatMul", "queries", self.label_embeddings.T)
-        inputs = ("queries", TensorProto.FLOAT, ["queries", dimensions])
-        self.session = session_of(graph.model(inputs, cosines, labels))
+        self.employment = tensors["employment"]  # logarithms of shares, shape (occupations,)
+        # The label texts and the layer, side by side for one product: (dimensions, 2 occupations)
+        self.matrix = np.concatenate([self.label_embeddings, tensors["layer_weight"]]).T.copy()
+        self.bias = tensors["layer_bias"]
+        self.detector = Detector(tensors["reason_weight"], tensors["reason_bias"])
 
         self.known: dict[str, KnownTexts] = {}
         for kind in KINDS:
@@ -110,9 +141,15 @@ class Index:
             # A text of several occupations comes several times: so each has its own side by side
             self.known[kind] = KnownTexts(embeddings[rows], step, counts, texts, sharpness)
 
-    def label_cosines(self, queries: np.ndarray) -> np.ndarray:
-        """Cosines to the label texts, shape (queries, occupations)."""
-        return self.session.run(None, {"queries": queries})[0]
+    def compare(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Cosines to the label texts, and the layer's log-probabilities.
+
+        Both have the shape (queries, occupations).
+        """
+        cosines, logits = np.split(queries @ self.matrix, 2, axis=1)
+        logits = logits + self.bias
+        logits -= logits.max(axis=1, keepdims=True)
+        return cosines, logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
     def with_titles(self, embeddings: np.ndarray, rows: list[int], titles: list[str]) -> "Index":
         """This one with more known titles of some occupations."""

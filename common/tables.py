@@ -398,7 +398,10 @@ def new_columns(
     *names, _ = added_columns(top_k, min_confidence)
     columns: dict[str, list] = {name: [None] * len(titles) for name in names}
     for row, pair in pairs.items():
-        occupations, scores, confidences, groups, group_confidences = answers[pair]
+        occupations, scores, confidences, groups, group_confidences, reason = answers[pair]
+        if reason:
+            problems[row] = reason
+            continue
         values = []
         for i, score, share in zip(occupations, scores, confidences, strict=True):
             code, title = classifier.codes[i], classifier.titles[i]

@@ -2,6 +2,8 @@
 
 import re
 
+# What stands in tables where there is no description, in small letters
+PLACEHOLDERS = ("nan", "none", "null", "n/a", "na", "-", "--", ".", "tbd")
 LABEL_DESC_CHARS = 200  # of the description in a short label text: about 45 tokens
 # The text by which an occupation is known, by label mode
 LABEL_MODES = {
@@ -19,13 +21,16 @@ def normalize(text: str) -> str:
 def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
     """The two texts that are encoded for a job: title and description in one, and the title alone.
 
-    They are joined as in the label texts. A description that a table lacks (None or NaN) is none.
+    They are joined as in the label texts. A description that a table lacks (None, NaN or "n/a") is
+    none.
 
     Raises:
         TypeError: a text is not a string.
         ValueError: the title is blank, or a text has characters that UTF-8 cannot hold.
     """
     if description is None or description != description:  # NaN alone differs from itself
+        description = ""
+    if isinstance(description, str) and normalize(description) in PLACEHOLDERS:
         description = ""
     for name, text in (("title", title), ("description", description)):
         if not isinstance(text, str):

@@ -36,7 +36,9 @@ OUTLINE = [effects.withStroke(linewidth=2.5, foreground="white")]
 
 def draw(classifier: JobClassifier, title: str, description: str, output: Path) -> None:
     best = classifier.predict(title, description, top_k=LINES)
-    job = classifier.encoder.encode([job_texts(title, description)[0]])
+    if "reason" in best[0]:
+        sys.exit(f"{title}: {best[0]['reason']}")
+    job = classifier.encoder.encode([classifier.read(job_texts(title, description))[0]])
     vectors = np.concatenate([classifier.index.label_embeddings, job])
     tsne = TSNE(metric="cosine", init="pca", perplexity=PERPLEXITY, random_state=SEED)
     layout = tsne.fit_transform(vectors)

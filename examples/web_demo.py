@@ -44,6 +44,9 @@ FONT = gr.themes.LocalFont(
 
 # Jinja escapes all texts. Gradio's own templates would run a title such as ${...} as JavaScript.
 ANSWERS = jinja2.Environment(autoescape=True).from_string("""
+{% if ranked[0].reason %}
+<p>Not coded, {{ ranked[0].reason }}.</p>
+{% else %}
 <table>
   <tr>
     <th>Rank</th><th>O*NET-SOC code</th><th>Occupation</th>
@@ -61,7 +64,7 @@ ANSWERS = jinja2.Environment(autoescape=True).from_string("""
   </tr>
   {% endfor %}
 </table>
-<p>Confidence: probability that the occupation is right. Score: mean of cosines.
+<p>Confidence: probability that the occupation is right. Score: how near it is, from -1 to 1.
 Margin: distance to the next score.</p>
 <h4>SOC levels of the first answer</h4>
 {% set first = ranked[0] %}
@@ -91,6 +94,7 @@ Margin: distance to the next score.</p>
   </table>
 </details>
 {% endfor %}
+{% endif %}
 """)
 STYLE = """
 table { width: 100%; margin: 0 0 0.5em; }

@@ -52,31 +52,49 @@ def test_confidence_is_a_softmax_over_all_occupations_as_sharp_as_calibrated(
         assert row["confidence"] == pytest.approx(exponent / sum(exponents), abs=1e-5)
 
 
-def test_calibration_makes_the_right_codes_of_validation_most_probable(trained_dir, data_dir):
+def test_calibration_makes_the_accepted_codes_of_validation_most_probable(
+    trained_dir, data_dir, tmp_path, monkeypatch
+):
     data = load_data(data_dir)
-    titles = [sample for sample in data["val"] if sample["source"] == "alternate_title"]
-    classifier = JobClassifier(trained_dir, data_dir).without(pairs_of(data["val"]))
-    (scores, _), *_ = classifier.scores([job_texts(sample["anchor"]) for sample in titles])
-    own = [data["label_map"][sample["code"]] for sample in titles]
+    monkeypatch.setattr(inference, "KNOWN", 0.0)
+    shutil.copytree(trained_dir, tmp_path / "model")
+    (tmp_path / "model" / inference.INDEX_FILE).unlink()
+    classifier = JobClassifier(tmp_path / "model", data_dir).without(pairs_of(data["val"]))
+    jobs = inference.validation_jobs(data["val"])["title"]
+    (scores, *_), *_ = classifier.scores(jobs.pairs)
+    right = np.array([[code in codes for code in classifier.codes] for codes in jobs.accepted])
 
     def likelihood(sharpness):
         exponents = np.exp(sharpness * (scores - scores.max(axis=1, keepdims=True)))
-        return np.log(exponents[np.arange(len(own)), own] / exponents.sum(axis=1)).mean()
+        return np.log((exponents * right).sum(axis=1) / exponents.sum(axis=1)).mean()
 
     best = classifier.calibration["title"]
     assert likelihood(best) >= max(
-        likelihood(best * factor) for factor in (0.8, 1.25) if best * factor < 200
+        likelihood(best * factor) for factor in (0.8, 1.25) if 1 < best * factor < 200
     )
+
+
+def test_titles_on_which_coders_agreed_are_calibrated_on_as_they_are():
+    sample = {"code": "A", "source": "labelled_title"}
+    samples = [
+        sample | {"anchor": "Latte Artist", "weight": 3.0},
+        sample | {"anchor": "Of one case", "weight": 1.0},
+        sample | {"anchor": "Disputed", "weight": 3.0, "shares": {"A": 0.6, "B": 0.4}},
+    ]
+    jobs = inference.validation_jobs(samples)["title"]
+    assert jobs.pairs == [("Latte Artist", "Latte Artist")]
+    assert jobs.accepted == [{"A"}] and jobs.known.all()
 
 
 def test_a_changed_score_is_calibrated_anew(trained_dir, data_dir, tmp_path, monkeypatch):
     shutil.copytree(data_dir, tmp_path / "data")
     before = JobClassifier(trained_dir, tmp_path / "data")
-    monkeypatch.setattr(inference, "calibrate", lambda *_: {"title": 7.0, "posting": 8.0})
+    other = {"title": 7.0, "posting": 8.0, "no_occupation": 9.0}
+    monkeypatch.setattr(inference, "calibrate", lambda *_: other)
     assert JobClassifier(trained_dir, tmp_path / "data").calibration == before.calibration
-    monkeypatch.setitem(inference.SCORE, "title", 3.0)
+    monkeypatch.setitem(inference.SCORE["title"], "title", 3.0)
     after = JobClassifier(trained_dir, tmp_path / "data")
-    assert after.calibration == {"title": 7.0, "posting": 8.0}
+    assert after.calibration == other
     assert after.made_from["score"] != before.made_from["score"]
     assert (tmp_path / "data" / inference.INDEX_FILE).is_file()
 
@@ -91,12 +109,12 @@ def test_a_changed_score_cannot_keep_an_old_calibration(trained_dir, tmp_path, m
 
 
 def test_unsure_answer_is_kept_and_falls_back_to_the_deepest_group_that_is_sure(shipped):
-    sure, unsure = (shipped.predict("ICU Nurse", min_confidence=least)[0] for least in (0.3, 0.8))
+    sure, unsure = (shipped.predict("ICU Nurse", min_confidence=least)[0] for least in (0.3, 0.95))
     assert (sure["review"], sure["fallback_code"]) == (False, None)
     assert unsure["code"] == sure["code"] == "29-1141.03"
     assert unsure["review"] is True
     assert (unsure["fallback_code"], unsure["fallback_title"]) == ("29-1141", "Registered Nurses")
-    assert unsure["fallback_confidence"] > 0.8
+    assert unsure["fallback_confidence"] > 0.95
 
 
 def test_fallback_sums_the_probabilities_of_a_group(shipped):
@@ -126,7 +144,7 @@ def test_least_confidence_out_of_range_is_named(classifier, least):
 def test_file_marks_for_review(shipped, tmp_path):
     (tmp_path / "jobs.csv").write_text('title\nICU Nurse\nProduct Owner\nBarista\n" "\n')
     counts = code_file(
-        shipped, tmp_path / "jobs.csv", tmp_path / "coded.csv", top_k=1, min_confidence=0.8
+        shipped, tmp_path / "jobs.csv", tmp_path / "coded.csv", top_k=1, min_confidence=0.95
     )
     rows = pd.read_csv(tmp_path / "coded.csv", keep_default_na=False).to_dict("records")
     assert [row["soc_review"] for row in rows] == ["review", "review", "", ""]
@@ -340,5 +358,5 @@ def test_script_says_what_evidence_needs(tmp_path):
 def test_script_says_what_is_to_be_reviewed():
     assert (
         "To be reviewed: sure enough is 29-1141 Registered Nurses (9"
-        in run("ICU Nurse", "--min-confidence", 0.8).stdout
+        in run("ICU Nurse", "--min-confidence", 0.95).stdout
     )

@@ -10,8 +10,9 @@ import pytest
 import torch
 from conftest import OCCUPATIONS, PROJECT
 from onnx import TensorProto
+from safetensors.numpy import load_file
 
-from common.encoders import ENCODERS, Graph, OnnxEncoder, session_of
+from common.encoders import ENCODERS, LAYER_FILE, Graph, OnnxEncoder, session_of
 from common.text import job_texts
 from inference import DEMO_FILE, SCORE, JobClassifier
 
@@ -49,8 +50,8 @@ def test_default_top_k_is_five_for_one_and_three_for_many(classifier):
 
 
 @pytest.mark.parametrize("description", ["", "Pulls cable."])
-def test_score_is_the_mean_of_label_cosine_and_soft_maxima_over_known_titles_and_tasks(
-    classifier, corpus, description
+def test_score_is_the_weighted_mean_of_cosines_soft_maxima_and_log_probabilities(
+    classifier, corpus, trained_dir, description
 ):
     def encode(text):
         return classifier.encoder.model.encode(text, normalize_embeddings=True)
@@ -63,15 +64,27 @@ def test_score_is_the_mean_of_label_cosine_and_soft_maxima_over_known_titles_and
         encode("Wire Puller"),
         encode(f"Wire Puller. {description}" if description else "Wire Puller"),
     )
+    layer = load_file(trained_dir / LAYER_FILE)
+
+    def probabilities(query):
+        logits = layer["weight"].astype(float) @ query + layer["bias"]
+        return 1 + (logits - np.log(np.exp(logits).sum())) / 10
+
     for row in classifier.predict("Wire Puller", description, top_k=8):
-        texts = corpus[row["code"]]
-        cosines = [encode(texts["title_desc"]) @ whole]
-        cosines += [soft_maximum(texts["titles"], query) for query in (title, whole)]
-        if description and texts["tasks"]:
-            cosines.append(soft_maximum(texts["tasks"], whole))
-        assert row["score"] == pytest.approx(
-            np.mean(cosines), abs=0.01
-        )  # known texts are kept in 8 bits
+        texts, occupation = corpus[row["code"]], list(corpus).index(row["code"])
+        label = encode(texts["title_desc"]) @ whole
+        views = {
+            "label": label,
+            "title": soft_maximum(texts["titles"], title),
+            "whole": soft_maximum(texts["titles"], whole),
+            "task": soft_maximum(texts["tasks"], whole) if texts["tasks"] else label,
+            "layer": probabilities(whole)[occupation],
+            "employment": 1 - np.log(len(corpus)) / 10,  # not known
+        }
+        weights = SCORE["posting" if description else "title"]
+        score = sum(weight * views[name] for name, weight in weights.items())
+        # Known texts are kept in 8 bits
+        assert row["score"] == pytest.approx(score / sum(weights.values()), abs=0.01)
 
 
 def test_a_known_title_finds_its_occupation_even_where_the_label_text_does_not(classifier):
@@ -359,7 +372,7 @@ def test_unknown_engine_names_those_there_are(trained_dir, data_dir):
 @pytest.mark.parametrize("backend", ["onnx", "torch"])
 def test_text_after_max_seq_length_is_not_read(trained_dir, data_dir, backend):
     short, whole = (
-        JobClassifier(trained_dir, data_dir, backend=backend, max_seq_length=n) for n in (16, 256)
+        JobClassifier(trained_dir, data_dir, backend=backend, max_seq_length=n) for n in (16, 160)
     )
     described = ["Pulls cable through walls. Nights.", "Pulls cable through walls. Mends pumps."]
     answers = [
@@ -371,7 +384,7 @@ def test_text_after_max_seq_length_is_not_read(trained_dir, data_dir, backend):
 
 @pytest.mark.parametrize("length", [2, 0, -1, 257])
 def test_max_seq_length_that_the_encoder_cannot_take_names_the_range(trained_dir, data_dir, length):
-    with pytest.raises(ValueError, match="must be from 3 to 256"):
+    with pytest.raises(ValueError, match="must be from 3 to 160"):
         JobClassifier(trained_dir, data_dir, max_seq_length=length)
 
 
@@ -484,3 +497,22 @@ def test_demo_runs_whole_and_sums_up():
         "Time per prediction",
     ):
         assert line in result.stdout
+
+
+# ------------------------------------------------------------------------------ employment
+
+
+def test_a_commoner_occupation_scores_higher(trained_dir, data_dir):
+    common = JobClassifier(trained_dir, data_dir, employment={"47-2111": 9e6, "29-1141": 1.0})
+    alike = JobClassifier(trained_dir, data_dir, employment={})
+    scores = {}
+    for name, classifier in (("common", common), ("alike", alike)):
+        ranked = classifier.predict("Wire Puller", top_k=8)
+        scores[name] = {row["code"]: row["score"] for row in ranked}
+    assert scores["common"]["47-2111.00"] > scores["alike"]["47-2111.00"]
+    assert scores["common"]["29-1141.00"] < scores["alike"]["29-1141.00"]
+
+
+def test_employment_of_unknown_codes_is_refused(trained_dir, data_dir):
+    with pytest.raises(ValueError, match="employment: no code is"):
+        JobClassifier(trained_dir, data_dir, employment={"99-9999": 5.0})

@@ -19,6 +19,7 @@ def copy_as_cloned(folder: Path) -> None:
     """What the notebook needs of a fresh clone, where there are no O*NET data."""
     shutil.copy(PROJECT / "inference.py", folder)
     shutil.copytree(PROJECT / "common", folder / "common")
+    shutil.copytree(PROJECT / "written", folder / "written")
     shutil.copytree(PROJECT / "examples", folder / "examples")
     others = shutil.ignore_patterns("model.safetensors")  # of the other engine
     shutil.copytree(PROJECT / MODEL_DIR, folder / MODEL_DIR, ignore=others)
