@@ -74,7 +74,9 @@ def evaluate(
     columns = (title_column, description_column, code_column)
     pairs, accepted, skipped = labelled_jobs(path, *columns)
     ranking = classifier.best(pairs, min(max(TOP_K), len(classifier.codes)))
-    ranked = [[classifier.codes[row] for row in rows] for rows in ranking.rows]
+    found = np.array(classifier.codes)[ranking.rows]
+    found[ranking.reasons != ""] = ""  # what is taken for no occupation gets no code
+    ranked = found.tolist()
 
     depth = np.array([min(len(code) for code in codes) for codes in accepted])
     accuracy: list[dict[str, Any]] = []
