@@ -11,6 +11,7 @@ run goes on from its last checkpoint when the same command is given again.
 The loss is MultipleNegativesRankingLoss (Henderson et al. 2017, https://arxiv.org/abs/1705.00652):
 each anchor should be closer to its own occupation's label text than to any other in the batch, and
 to some other anchor of its occupation than to those of others, as inference.py uses known titles.
+Beside the encoder a linear layer learns the probabilities of all occupations from the same anchors.
 We depart from the usual recipe for speed (each distinct label text of a batch is encoded once
 for several anchors, texts are encoded in groups of similar length), for harder negatives (batches
 are filled with neighbouring occupations) and for text as users send it (noisy titles, some of them
@@ -145,7 +146,7 @@ class Settings:
         1.4, "Longest to shortest text encoded together: padding costs as much as text."
     )
     # optimisation
-    epochs: float = setting(2, "Passes over all training pairs.")
+    epochs: float = setting(1.5, "Passes over all training pairs.")
     learning_rate: float = setting(1.5e-4, "Peak learning rate; it falls linearly to zero.")
     layer_learning_rate: float = setting(
         1e-2, "The same for the linear layer, which starts from the label texts' embeddings."
@@ -164,7 +165,7 @@ class Settings:
     seed: int = setting(42, "Of batches and dropout.")
     # evaluation
     evaluations: int = setting(
-        4, "Evaluations (and checkpoints) over the whole run, at equal distances."
+        3, "Evaluations (and checkpoints) over the whole run, at equal distances."
     )
 
     def __post_init__(self) -> None:
