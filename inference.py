@@ -405,6 +405,12 @@ class JobClassifier:
         jobs = [job_of[pair] for pair in texts]
         return Ranking(*(np.concatenate(parts)[jobs] for parts in zip(*blocks, strict=True)))
 
+    def codes_of(self, ranking: Ranking) -> np.ndarray:
+        """The ranked codes, shape (jobs, top_k); "" for what is taken for no occupation."""
+        codes = np.array(self.codes)[ranking.rows]
+        codes[ranking.reasons != ""] = ""
+        return codes
+
     def scores(self, texts: list[tuple[str, str]]) -> Iterator[tuple[np.ndarray, ...]]:
         """Scores of all occupations for pairs as job_texts returns them, block by block.
 

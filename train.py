@@ -234,9 +234,7 @@ def train(settings: Settings) -> None:
     steps = math.ceil(batches * settings.epochs)
     every = max(1, steps // settings.evaluations)
     bf16 = bf16_supported(model.device) if settings.bf16 == "auto" else settings.bf16 == "on"
-    made = settings.noise, settings.postings, settings.seed
-    chooser = sentence_chooser()
-    make_anchors = AnchorMaker(data["train"], list(label_map), chooser, *made)
+    make_anchors = anchor_maker(settings, data)
     if bf16 and model.device.type == "cpu" and not settings.dropout:
         use_plain_attention(model)
     loss = OccupationLoss(model, settings.scale, embed(model, label_texts))
@@ -289,7 +287,7 @@ def train(settings: Settings) -> None:
     shutil.rmtree(staged, ignore_errors=True)
     model.half().save_pretrained(str(staged), create_model_card=False)
     save_layer(loss.layer.half(), staged)
-    chooser.save(staged / SENTENCES_FILE)
+    make_anchors.chooser.save(staged / SENTENCES_FILE)
     try:
         export_onnx(staged)
     except InputError as error:
@@ -454,6 +452,12 @@ def pairs_dataset(samples: list[Sample], label_map: dict[str, int], sources: lis
             label, source = label_map[sample["code"]], sample["source"]
             rows.append({"anchor": sample["anchor"], "label": label, "source": source})
     return Dataset.from_list(rows)
+
+
+def anchor_maker(settings: Settings, data: dict[str, Any]) -> AnchorMaker:
+    """What makes anchors of the samples of training, as the settings say."""
+    made = settings.noise, settings.postings, settings.seed
+    return AnchorMaker(data["train"], list(data["label_map"]), sentence_chooser(), *made)
 
 
 def neighbour_sampler(

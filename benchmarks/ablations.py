@@ -26,20 +26,18 @@ from transformers import get_linear_schedule_with_warmup, set_seed
 import train
 from benchmarks.accuracy import Set, classifier_of, coder, made_up_postings, read_set, shares
 from benchmarks.training_speed import features_of
-from common.anchors import AnchorMaker
 from common.batches import DistinctLabelCollator as Collator
 from common.files import write_json
 from common.samples import listed_codes, load_data, pairs_of
 from common.text import normalize
-from common.written import sentence_chooser
 
 RESULTS = Path("output/ablations.json")
 VALIDATION = ("titles", "tasks", "postings")
 
 ANCHORS_PER_STEP = 256
-# What sentence-transformers' examples do: random batches of 32 pairs, at their learning rate
 ALL_SOURCES = ["standard_title", "alternate_title", "title_description", "task", "skill",
                "knowledge", "ability", "technology", "tool"]  # fmt: skip
+# What sentence-transformers' examples do: random batches of 32 pairs, at their learning rate
 PLAIN = {
     "sources": ALL_SOURCES, "noise": 0.0, "postings": 0.0, "neighbours": 1,
     "batch_size": 32, "anchors_per_label": 1, "learning_rate": 2e-5,
@@ -130,14 +128,7 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
         model,
         label_texts,
         listed if variant.mask_listed else defaultdict(set),
-        AnchorMaker(
-            data["train"],
-            list(label_map),
-            sentence_chooser(),
-            settings.noise,
-            settings.postings,
-            settings.seed,
-        ),
+        train.anchor_maker(settings, data),
         settings.length_ratio,
     )
     loss = variant.loss(model, scale=settings.scale)

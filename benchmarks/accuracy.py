@@ -195,10 +195,7 @@ def coder(classifier: JobClassifier) -> Ranker:
 
     def rank(titles: list[str], descriptions: list[str]) -> np.ndarray:
         pairs = [job_texts(*job) for job in zip(titles, descriptions, strict=True)]
-        ranking = classifier.best(pairs, max(TOP_K))
-        codes = np.array(classifier.codes)[ranking.rows]
-        codes[ranking.reasons != ""] = ""  # what is taken for no occupation gets no code
-        return codes
+        return classifier.codes_of(classifier.best(pairs, max(TOP_K)))
 
     return rank
 

@@ -5,8 +5,7 @@
 
 Writes three pictures to benchmarks/pictures/, and prints how many jobs are covered at a least
 confidence, and how many of these are right. Validation is made of alternate titles and made-up
-postings; there the classifier knows the titles and tasks of the training split alone. It was
-calibrated on them.
+postings; there the classifier knows the titles and tasks of the training split alone.
 """
 
 import argparse

@@ -21,11 +21,9 @@ from transformers import get_linear_schedule_with_warmup, set_seed
 
 import train
 from benchmarks.accuracy import Set, made_up_postings, read_set
-from common.anchors import AnchorMaker
 from common.samples import listed_codes, load_data
 from common.samples import pairs_of as held_out_pairs
 from common.text import job_texts, normalize
-from common.written import sentence_chooser
 from inference import DATA_DIR, MODEL_DIR, JobClassifier
 
 CANDIDATES = 10
@@ -88,14 +86,7 @@ def main() -> None:
     sampled = rng.sample(titles, args.jobs)
     without = classifier.without(held_out_pairs([*data["val"], *sampled]))
     rows = [{**sample, "label": label_map[sample["code"]]} for sample in sampled]
-    anchors = AnchorMaker(
-        data["train"],
-        list(label_map),
-        sentence_chooser(),
-        settings.noise,
-        settings.postings,
-        settings.seed,
-    )(rows)
+    anchors = train.anchor_maker(settings, data)(rows)
     split = [
         anchor.partition(". ")[::2] if len(anchor) > LONG else (anchor, "") for anchor in anchors
     ]

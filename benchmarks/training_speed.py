@@ -19,10 +19,8 @@ import torch
 from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 
 import train
-from common.anchors import AnchorMaker
 from common.batches import DistinctLabelCollator
 from common.samples import load_data
-from common.written import sentence_chooser
 
 ROUNDS = 7  # of which the first, slower one does not count
 SECONDS_PER_TURN = 6.0
@@ -56,14 +54,7 @@ def compare(data_dir: str) -> None:
         drop_last=False,
         seed=settings.seed,
     )
-    make_anchors = AnchorMaker(
-        data["train"],
-        list(label_map),
-        sentence_chooser(),
-        settings.noise,
-        settings.postings,
-        settings.seed,
-    )
+    make_anchors = train.anchor_maker(settings, data)
     collator = DistinctLabelCollator(
         model, label_texts, listed, make_anchors, settings.length_ratio
     )

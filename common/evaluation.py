@@ -74,9 +74,7 @@ def evaluate(
     columns = (title_column, description_column, code_column)
     pairs, accepted, skipped = labelled_jobs(path, *columns)
     ranking = classifier.best(pairs, min(max(TOP_K), len(classifier.codes)))
-    found = np.array(classifier.codes)[ranking.rows]
-    found[ranking.reasons != ""] = ""  # what is taken for no occupation gets no code
-    ranked = found.tolist()
+    ranked = classifier.codes_of(ranking).tolist()
 
     depth = np.array([min(len(code) for code in codes) for codes in accepted])
     accuracy: list[dict[str, Any]] = []
