@@ -38,10 +38,19 @@ from common.onet import (
     read_tables,
     taxonomy_of,
 )
-from common.samples import DATA_VERSION, WRITTEN_TITLE, Sample, write_data
+from common.samples import DATA_VERSION, WRITTEN_DUTIES, WRITTEN_TITLE, Sample, write_data
 from common.soc import employment_of
 from common.text import label_texts, normalize, title_forms
-from common.written import DUTIES, TITLES, titles_by_code, written_samples
+from common.written import (
+    DUTIES,
+    SHORT_DUTIES,
+    TITLES,
+    by_code,
+    read_duties,
+    read_short_duties,
+    read_titles,
+    samples_of,
+)
 
 # ------------------------------------------------------------------------------ settings
 
@@ -79,14 +88,14 @@ GENERIC_ABILITIES = [
 # ------------------------------------------------------------------------------ corpus
 
 
-def build_corpus(
-    tables: dict[str, pd.DataFrame], written_titles: dict[str, list[str]]
-) -> dict[str, dict]:
+def build_corpus(tables: dict[str, pd.DataFrame], with_written: bool) -> dict[str, dict]:
     """Each occupation's label text in every label mode, known titles and tasks, by ascending code.
 
     The known titles are the standard title, the alternate ones, the forms of both, and those
-    written for this project, given by code.
+    written for this project; the known tasks are O*NET's and the duties written for this project.
     """
+    written_titles = by_code(read_titles()) if with_written else {}
+    written_duties = by_code(read_duties() + read_short_duties()) if with_written else {}
     alternate = tables["titles"].dropna().groupby("code").text.agg(list)
     tasks = tables["tasks"].dropna().groupby("code").text.agg(list)
     occupations = tables["occupations"][["code", "title", "description"]]
@@ -101,7 +110,7 @@ def build_corpus(
             "description": description,
             **label_texts(title, description),
             "titles": list(dict.fromkeys(titles)),
-            "tasks": list(dict.fromkeys(tasks.get(code, []))),
+            "tasks": list(dict.fromkeys([*tasks.get(code, []), *written_duties.get(code, [])])),
         }
     return corpus
 
@@ -279,7 +288,7 @@ def prepare(args: argparse.Namespace) -> None:
     print(f"{len(codes):,} occupations, taxonomy {taxonomy}")
 
     tables["tasks"] = tables["tasks"][tables["tasks"].text.str.len() > TASK_MIN_CHARS]
-    corpus = build_corpus(tables, {} if args.onet_only else titles_by_code())
+    corpus = build_corpus(tables, with_written=not args.onet_only)
     if args.employment:
         counts = employment_of(read_employment(args.employment), list(corpus))
         for texts, count in zip(corpus.values(), counts, strict=True):
@@ -289,11 +298,14 @@ def prepare(args: argparse.Namespace) -> None:
     inputs = [args.onet_dir / name for layout in layouts.values() for name in layout.workbooks]
     more = []
     if not args.onet_only:
-        more += written_samples(codes)
-        inputs += [TITLES, DUTIES]
+        more += samples_of(WRITTEN_TITLE, read_titles(), codes)
+        more += samples_of(WRITTEN_DUTIES, read_duties(), codes)
+        inputs += [TITLES, DUTIES, SHORT_DUTIES]
     if args.labelled:
         more += read_labelled(args.labelled, args.crosswalk, list(corpus))
         inputs += [*args.labelled, *args.crosswalk]
+    if not args.onet_only:  # last, as they came last: all earlier texts stay on their sides
+        more += samples_of(WRITTEN_DUTIES, read_short_duties(), codes)
     inputs += [args.employment] if args.employment else []
     train, val = add_to_split(train, val, more, args.seed)
 

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from benchmarks.accuracy import OWN_SETS, read_sets
 from common.samples import load_data
-from common.written import read_duties, read_titles
+from common.written import read_calibration, read_duties, read_short_duties, read_titles
 from inference import DATA_DIR
 
 WORDS_IN_A_ROW = 8
@@ -57,10 +57,11 @@ def main() -> int:
     parser.add_argument("--data-dir", type=Path, default=Path(DATA_DIR), help="O*NET's text")
     args = parser.parse_args()
 
-    onet = []
-    for occupation in load_data(args.data_dir)["corpus"].values():
-        onet += [occupation["description"], *occupation["tasks"]]
-    written = [text for text, _ in read_titles() + read_duties()]
+    data = load_data(args.data_dir)
+    onet = [occupation["description"] for occupation in data["corpus"].values()]
+    onet += [s["anchor"] for s in data["train"] + data["val"] if s["source"] == "task"]
+    written = [text for text, _ in read_titles() + read_duties() + read_short_duties()]
+    written += [description for _, description, _ in read_calibration()]
     benchmark = texts_of(OWN_SETS)
     theirs = {"O*NET": onet}
     if args.sets:

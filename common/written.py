@@ -6,12 +6,13 @@ written/README.md says how it was written and checked.
 from collections import defaultdict
 from pathlib import Path
 
-from common.samples import WRITTEN_DUTIES, WRITTEN_TITLE, Sample
+from common.samples import Sample
 from common.sentences import SentenceChooser, sentences_of
 
 FOLDER = Path(__file__).parent.with_name("written")
 TITLES, DUTIES, BLOCKS = FOLDER / "titles.tsv", FOLDER / "duties.tsv", FOLDER / "blocks.tsv"
-NO_OCCUPATION = FOLDER / "no_occupation.tsv"
+SHORT_DUTIES = FOLDER / "short_duties.tsv"
+NO_OCCUPATION, CALIBRATION = FOLDER / "no_occupation.tsv", FOLDER / "calibration.tsv"
 LINE_BREAK = " | "  # in a text
 
 
@@ -23,11 +24,12 @@ def read_titles() -> list[tuple[str, str]]:
     return pairs
 
 
-def titles_by_code() -> dict[str, list[str]]:
-    titles = defaultdict(list)
-    for title, code in read_titles():
-        titles[code].append(title)
-    return titles
+def by_code(pairs: list[tuple[str, str]]) -> dict[str, list[str]]:
+    """The texts of (text, code) pairs by code."""
+    texts = defaultdict(list)
+    for text, code in pairs:
+        texts[code].append(text)
+    return texts
 
 
 def read_duties() -> list[tuple[str, str]]:
@@ -35,14 +37,16 @@ def read_duties() -> list[tuple[str, str]]:
     return [(text, code) for code, _, text in rows_of(DUTIES)]
 
 
-def written_samples(codes: set[str]) -> list[Sample]:
-    """Samples of the titles and duties of some occupations."""
-    samples = []
-    for source, pairs in ((WRITTEN_TITLE, read_titles()), (WRITTEN_DUTIES, read_duties())):
-        for text, code in pairs:
-            if code in codes:
-                samples.append({"anchor": text, "code": code, "source": source})
-    return samples
+def read_short_duties() -> list[tuple[str, str]]:
+    """(duties, code) pairs, as advertisements and answers to surveys tell them in a line."""
+    return [(text, code) for code, _, text in rows_of(SHORT_DUTIES)]
+
+
+def samples_of(source: str, pairs: list[tuple[str, str]], codes: set[str]) -> list[Sample]:
+    """Samples of the (text, code) pairs of some occupations."""
+    return [
+        {"anchor": text, "code": code, "source": source} for text, code in pairs if code in codes
+    ]
 
 
 def read_blocks() -> dict[str, list[str]]:
@@ -64,6 +68,14 @@ def read_vague_titles() -> list[tuple[str, tuple[str, ...]]]:
 def read_no_occupation() -> list[tuple[str, str]]:
     """Answers to the question for a job that are no occupation, as (reason, text)."""
     return [(reason, text) for reason, text in rows_of(NO_OCCUPATION)]
+
+
+def read_calibration() -> list[tuple[str, str, set[str]]]:
+    """Jobs to calibrate on, as (title, description or "", accepted codes)."""
+    return [
+        (title, description.replace(LINE_BREAK, "\n"), set(codes.split("|")))
+        for codes, _, title, description in rows_of(CALIBRATION)
+    ]
 
 
 def sentence_chooser() -> SentenceChooser:

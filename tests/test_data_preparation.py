@@ -18,7 +18,7 @@ import data_preparation
 from common import onet, samples
 from common.files import sha256
 from common.text import cut_at_word, normalize, title_forms
-from common.written import read_titles
+from common.written import read_duties, read_short_duties, read_titles
 
 REAL_RELEASE = PROJECT.parent / "shared" / "onet"
 CODE = "O*NET-SOC Code"
@@ -154,7 +154,11 @@ def test_corpus_has_every_label_mode_the_known_titles_and_the_tasks_by_ascending
         "title_desc": "Baristas. Prepare and serve coffee drinks.",
         "full_text": "Baristas. Prepare and serve coffee drinks.",
         "titles": [*onet, *written],
-        "tasks": ["Grind beans and draw espresso.", "Steam milk and pour it into cups."],
+        "tasks": [
+            "Grind beans and draw espresso.",
+            "Steam milk and pour it into cups.",
+            *(text for text, code in read_duties() + read_short_duties() if code == "35-3023.01"),
+        ],
     }
     assert read(data_dir, "label_map") == {code: i for i, code in enumerate(corpus)}
 
@@ -446,8 +450,9 @@ def test_own_text_is_added_to_both_sides_but_for_onet_only(onet_dir, data_dir, t
     for code, texts in alone.items():
         forms = [normalize(title) for title in both[code]["titles"]]
         assert len(forms) == len(set(forms))  # a title that differs in case alone would count twice
-        assert both[code] == texts | {"titles": both[code]["titles"]}
-        assert both[code]["titles"][: len(texts["titles"])] == texts["titles"]
+        assert both[code] == texts | {kind: both[code][kind] for kind in ("titles", "tasks")}
+        for kind in ("titles", "tasks"):
+            assert both[code][kind][: len(texts[kind])] == texts[kind]
 
 
 # ------------------------------------------------------------------------------ the real release

@@ -14,9 +14,12 @@ from common.written import (
     BLOCKS,
     DUTIES,
     LINE_BREAK,
+    SHORT_DUTIES,
     TITLES,
     read_blocks,
+    read_calibration,
     read_duties,
+    read_short_duties,
     read_titles,
     read_vague_titles,
     rows_of,
@@ -26,12 +29,15 @@ SETS = PROJECT.parent / "shared" / "eval"
 ONET = PROJECT.parent / "shared" / "onet"
 
 
+PATHS = [(TITLES, 2), (DUTIES, 3), (SHORT_DUTIES, 3), (BLOCKS, 3)]  # and how many columns
+
+
 @pytest.fixture(scope="module")
 def codes(shipped):
     return set(shipped.codes)
 
 
-@pytest.mark.parametrize(("path", "columns"), [(TITLES, 2), (DUTIES, 3), (BLOCKS, 3)])
+@pytest.mark.parametrize(("path", "columns"), PATHS)
 def test_every_line_has_its_fields(path, columns):
     rows = rows_of(path)
     assert {len(row) for row in rows} == {columns}
@@ -44,6 +50,25 @@ def test_every_occupation_has_titles_and_duties_in_two_forms(codes):
     assert min(titles.values()) >= 12
     forms = {(code, form) for code, form, _ in rows_of(DUTIES)}
     assert forms >= {(code, form) for code in codes for form in ("sentences", "bullets")}
+
+
+def test_every_occupation_has_short_duties_in_both_forms(codes):
+    forms = Counter((code, form) for code, form, _ in rows_of(SHORT_DUTIES))
+    assert set(forms) == {(code, form) for code in codes for form in ("ad", "answer")}
+    assert max(forms.values()) == 1
+
+
+def test_short_duties_have_ten_to_fifty_five_words():
+    for text, _ in read_short_duties():
+        assert 10 <= len(text.split()) <= 55
+
+
+def test_jobs_to_calibrate_on_have_known_codes_and_no_title_twice(codes):
+    jobs = read_calibration()
+    assert all(accepted and accepted <= codes for *_, accepted in jobs)
+    titles = Counter(title for title, description, _ in jobs if not description)
+    assert max(titles.values()) == 1
+    assert min(len(titles), len(jobs) - len(titles)) > 100
 
 
 def test_no_title_stands_twice():
