@@ -12,15 +12,16 @@ or from Python:
     JobClassifier().predict("ICU Nurse", top_k=3)
     # [{"rank", "score", "code", "title", "confidence"}, ...]
 
-The label text of every occupation, its known titles (O*NET's and our own) and O*NET's tasks for it
-are encoded once and kept as matrices, the index. Of a description the sentences that tell duties
-are read. A job is compared with the label texts (title and description together), with the known
-titles (title alone, and both together) and, if it has a description, with the known tasks; a linear
-layer, trained with the encoder, gives the probability of each occupation. The score for an
-occupation is the weighted mean of these views and of how many people have it, from -1 to 1. A
-softmax over the scores of all occupations gives the confidence: the probability that the occupation
-is the right one. How sharp it is was fitted to validation jobs when the index was made. What is no
-occupation ("retired", "n/a", an employer's name) gets no code but the reason.
+The label text of every occupation, its known titles (O*NET's and our own) and its known tasks and
+duties are encoded once and kept as matrices, the index. Of a description the sentences that tell
+duties are read. A job is compared with the label texts (title and description together), with the
+known titles (title alone, and both together) and, if it has a description, with the known tasks;
+two linear layers tell how likely each occupation is, one by the embedding, the other by the letters
+of the title. The score for an occupation is the weighted mean of these views and of how many people
+have it, from -1 to 1. A softmax over the scores of all occupations gives the confidence: the
+probability that the occupation is a right one. How sharp it is was fitted to jobs of our own when
+the index was made. What is no occupation ("retired", "n/a", an employer's name) gets no code but
+the reason.
 """
 
 import common  # isort: skip  # noqa: F401  # says in one line if this Python is too old
@@ -30,25 +31,21 @@ import copy
 import json
 import math
 import os
-import random
 import sys
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
 from pathlib import Path
 from textwrap import shorten
 from typing import Any, NamedTuple
 
 import numpy as np
-from safetensors.numpy import load_file
 
-from common.anchors import made_up_postings, noisy_title
-from common.encoders import ENCODERS, LAYER_FILE, TOKENIZER_FILE, WEIGHTS
+from common.encoders import ENCODERS, TOKENIZER_FILE, WEIGHTS, default_backend
 from common.evaluation import evaluate, print_evaluation
 from common.files import in_one_line, read_json, sha256
 from common.index import (
     VERSION,
-    Corpus,
     Index,
     encode_corpus,
     fingerprint,
@@ -56,31 +53,15 @@ from common.index import (
     read_index,
     save_index,
 )
-from common.no_occupation import (
-    AS_KNOWN,
-    ENOUGH,
-    KEPT,
-    PREFIX,
-    REASONS,
-    TITLES_FITTED,
-    Detector,
-    reason_of,
-)
-from common.samples import (
-    LABELLED_DESCRIPTION,
-    LABELLED_TITLE,
-    MANIFEST_FILE,
-    WRITTEN_TITLE,
-    Sample,
-    listed_codes,
-    pairs_of,
-)
+from common.layers import LAYERS_FILE, Layers
+from common.no_occupation import PREFIX, REASONS, reason_of
+from common.samples import MANIFEST_FILE
 from common.sentences import SENTENCES_FILE, SentenceChooser
 from common.soc import DIGITS, employment_of, group_code, major_group_title
 from common.spelling import Speller
 from common.tables import FALLBACK, FILES, code_file, read_own_titles, summary
 from common.text import job_texts, normalize
-from common.written import read_no_occupation, read_titles
+from common.written import read_titles
 
 # ------------------------------------------------------------------------------ settings
 
@@ -99,13 +80,14 @@ VIEWS = (
     "title",  # cosines of the title to the known titles
     "whole",  # cosines of the whole text to the known titles
     "task",  # cosines of the whole text to the known tasks
-    "layer",  # probability of the occupation, given the whole text
+    "layer",  # probability of the occupation, given the whole text's embedding
+    "letters",  # the same, given the letters of the title
     "employment",  # share of all employed people
 )
 SCORE: dict[str, Any] = {
-    "title": {"label": 0.17, "title": 0.47, "layer": 0.26, "employment": 0.10},
+    "title": {"label": 0.15, "title": 0.35, "layer": 0.20, "letters": 0.23, "employment": 0.07},
     "posting": {
-        "label": 0.31, "title": 0.22, "whole": 0.20, "task": 0.10, "layer": 0.07,
+        "label": 0.30, "title": 0.20, "whole": 0.20, "task": 0.30, "layer": 0.08, "letters": 0.12,
         "employment": 0.10,
     },
     # Of the soft maximum over an occupation's known texts. At 30 a few close titles count for more
@@ -115,13 +97,11 @@ SCORE: dict[str, Any] = {
 LEAST_PROBABILITY = math.exp(-20)  # and less is -1 on the scale of the cosines, certainty 1
 
 # confidence
-SHARPEST = 200.0  # softmax that is tried; calibrated ones are at 20 to 60
-# Titles of each source and occupation to calibrate on, so that no occupation drowns the others
-PER_OCCUPATION = {LABELLED_TITLE: 20, WRITTEN_TITLE: 2, "alternate_title": 1}
-KNOWN = 0.4  # part of the others that are known titles; of what people send it is 20 to 60 %
-AGREED = 0.7  # share of the cases of a title, from which on its coders agree
-SEVERAL = round(1 + math.log(3), 3)  # weight of three cases
 GROUPS = (6, 3, 2)  # digits of the groups that an unsure answer may fall back to, deepest first
+
+# Log-odds of being no occupation, from which on a title gets no code. Of validation titles
+# 0.4 % are above it, of answers that are none 95 % and more.
+NO_OCCUPATION = -1.5
 
 # memory
 ENCODE_BLOCK = 8192  # jobs whose texts are put in order of length together
@@ -188,7 +168,7 @@ class JobClassifier:
                 f"backend is {backend!r}, but must be one of auto, {', '.join(ENCODERS)}"
             )
         if backend == "auto":
-            backend = "onnx" if (self.model_dir / WEIGHTS["onnx"]).is_file() else "torch"
+            backend = default_backend(self.model_dir)
         self.backend = backend
         manifest = self._checked_manifest()
         trained = manifest["settings"]
@@ -209,10 +189,8 @@ class JobClassifier:
         self.speller = Speller((title for title, _ in read_titles()), vocabulary)
 
         self.own: dict[str, int] = {}  # row of the occupation, by own title
-        # The layer is read with the index alone
-        self._load_index(
-            json.dumps([manifest["files"].get(n) for n in (WEIGHTS["torch"], LAYER_FILE)])
-        )
+        parts = [manifest["files"][name] for name in (WEIGHTS["torch"], LAYERS_FILE)]
+        self._load_index(json.dumps(parts))
         if employment is not None:
             self.index.employment = log_shares(employment_of(employment, self.codes))
         if isinstance(own_titles, str | Path):
@@ -228,7 +206,7 @@ class JobClassifier:
 
     def _checked_manifest(self) -> dict[str, Any]:
         """The model's manifest, which names the files that belong together by their hashes."""
-        needed = (TOKENIZER_FILE, SENTENCES_FILE, WEIGHTS[self.backend])
+        needed = (TOKENIZER_FILE, SENTENCES_FILE, LAYERS_FILE, WEIGHTS[self.backend])
         for name in (MANIFEST_FILE, *needed):
             if not (self.model_dir / name).is_file():
                 raise FileNotFoundError(
@@ -428,12 +406,10 @@ class JobClassifier:
             for block in np.array_split(np.arange(len(encoded)), blocks):
                 wholes, titles = queries[whole_rows[block]], queries[title_rows[block]]
                 described = whole_rows[block] != title_rows[block]
-                views = self.views(wholes, titles, described)
-                scores = self.mean(views, described)
+                letters = self.layers.by_letters([encoded[job][1] for job in block])
+                scores = self.mean(self.views(wholes, titles, letters, described), described)
                 given = [texts[start + job][1] for job in block]
-                known = views[VIEWS.index("title")].max(axis=1) >= AS_KNOWN
-                spelt = [encoded[job][1] for job in block]
-                reasons = self._reasons(given, spelt, titles, described | known)
+                reasons = self._reasons(given, titles, letters, described)
                 for row, title in enumerate(given):
                     own = self.own.get(normalize(title))
                     if own is not None:
@@ -441,20 +417,21 @@ class JobClassifier:
                 yield scores, described, reasons
 
     def _reasons(
-        self, texts: list[str], spelt: list[str], titles: np.ndarray, excepted: np.ndarray
+        self, texts: list[str], titles: np.ndarray, letters: np.ndarray, described: np.ndarray
     ) -> np.ndarray:
-        """Why titles are no occupation; "" if they are, or excepted, shape (titles,).
+        """Why titles are no occupation; "" if they are, or have a description, shape (titles,).
 
         Args:
-            texts, spelt, titles: as given, with corrected words, and the unit embeddings of these.
+            texts, titles, letters: the titles as given, their unit embeddings, and their logits by
+                their letters.
         """
-        odds, likeliest = self.index.detector.odds(spelt, titles)
+        odds, likeliest = self.layers.no_occupation(titles, letters)
         found = []
-        for text, is_one, odd, reason in zip(texts, excepted, odds, likeliest, strict=True):
-            if odd <= self.calibration["no_occupation"]:
+        for text, is_described, odd, reason in zip(texts, described, odds, likeliest, strict=True):
+            if odd <= NO_OCCUPATION:
                 reason = ""
             reason = reason_of(text) or reason
-            found.append(PREFIX + REASONS[reason] if reason and not is_one else "")
+            found.append(PREFIX + REASONS[reason] if reason and not is_described else "")
         return np.array(found, dtype=object)
 
     def read(self, pair: tuple[str, str]) -> tuple[str, str]:
@@ -471,18 +448,20 @@ class JobClassifier:
         scores = np.einsum("vjo,jv->jo", views, weights[described.astype(int)])
         return scores.clip(-1, 1)  # rounding may exceed a cosine's bounds
 
-    def views(self, wholes: np.ndarray, titles: np.ndarray, described: np.ndarray) -> np.ndarray:
+    def views(
+        self, wholes: np.ndarray, titles: np.ndarray, letters: np.ndarray, described: np.ndarray
+    ) -> np.ndarray:
         """How some jobs look from each of VIEWS, from -1 to 1, shape (views, jobs, occupations).
 
         Args:
             wholes, titles: unit embeddings of title and description together, and of the title
                 alone, shape (jobs, dimensions) each.
+            letters: logits of the titles by their letters, as of Layers.by_letters.
             described: whether a job has a description, shape (jobs,).
         """
         jobs, index = len(titles), self.index
         queries = np.concatenate([titles, wholes[described]])
-        cosines, log_probabilities = index.compare(queries)
-        probabilities = 1 + log_probabilities.clip(math.log(LEAST_PROBABILITY)) / 10
+        cosines = queries @ index.label_embeddings.T
         # An occupation of which no texts of a kind are known is judged by its label
         by_titles = index.known["title"].soft_maximum(queries, cosines)
         by_tasks = index.known["task"].soft_maximum(queries[jobs:], cosines[jobs:])
@@ -499,10 +478,15 @@ class JobClassifier:
                 by_titles[:jobs],
                 of_wholes(by_titles[:jobs], by_titles[jobs:]),
                 of_wholes(label, by_tasks),
-                of_wholes(probabilities[:jobs], probabilities[jobs:]),
+                self._certainty(self.layers.by_embedding(of_wholes(titles, queries[jobs:]))),
+                self._certainty(letters),
                 np.broadcast_to(1 + index.employment / 10, label.shape),
             ]
         )
+
+    def _certainty(self, logits: np.ndarray) -> np.ndarray:
+        """A layer's probabilities of the occupations as a view, from -1 to 1."""
+        return 1 + self.layers.log_probabilities(logits).clip(math.log(LEAST_PROBABILITY)) / 10
 
     def review(
         self,
@@ -556,7 +540,7 @@ class JobClassifier:
         corpus, from its texts. A new one is saved with the model if that has none, else there.
 
         Args:
-            model: hash of the model's weights.
+            model: hashes of the weights of encoder and layers.
 
         Raises:
             FileNotFoundError: there is neither a fitting index nor the data to make one from.
@@ -579,23 +563,20 @@ class JobClassifier:
                     f"no {INDEX_FILE} in {self.model_dir} fits its model and score, and "
                     f"{corpus_path} is missing: run python data_preparation.py and try again"
                 )
-            layer = {}
-            if (self.model_dir / LAYER_FILE).is_file():
-                layer = load_file(self.model_dir / LAYER_FILE)
-            samples = read_json(self.data_dir / "val.json")
-            saved = encode_corpus(self.encoder, corpus, self.label_mode, layer)
-            saved.tensors.update(fit_detector(self.encoder, corpus, samples))
+            saved = encode_corpus(self.encoder, corpus, self.label_mode)
             saved.metadata.update(made_from)
         self._use(Index(saved, corpus, self.label_mode, SCORE["sharpness"]))
         if is_new:
-            self.calibration = {"no_occupation": math.inf}
-            saved.metadata["calibration"] = json.dumps(calibrate(self, samples))
+            from common.calibration import calibrate  # needs more packages than all else here
+
+            saved.metadata["calibration"] = json.dumps(calibrate(self))
             save_index(saved, cached if shipped.is_file() else shipped)
         self.calibration = json.loads(saved.metadata["calibration"])
         self.made_from = {name: saved.metadata.get(name) for name in (*made_from, "labels")}
 
     def _use(self, index: Index) -> None:
         self.index, self.codes, self.titles = index, index.codes, index.titles
+        self.layers = Layers.load(self.model_dir / LAYERS_FILE, self.codes)
         # Codes are in ascending order, so a group is a run of rows: where each begins
         self.group_starts = []
         for digits in GROUPS:
@@ -635,126 +616,6 @@ class JobClassifier:
         fewer = copy.copy(self)
         fewer.index = self.index.without(held_out)
         return fewer
-
-
-# ------------------------------------------------------------------------------ calibration
-
-
-class Jobs(NamedTuple):
-    """Jobs of validation to calibrate on."""
-
-    pairs: list[tuple[str, str]]  # as job_texts returns them
-    accepted: list[set[str]]  # codes
-    known: np.ndarray  # whether the classifier may know these very titles, shape (jobs,)
-
-
-def validation_jobs(samples: list[Sample]) -> dict[str, Jobs]:
-    """Jobs of validation, "title" without and "posting" with a description.
-
-    Titles coded by others come as they are, if several coders agreed: what a single one coded often
-    cannot be told from the title. Titles of O*NET and of our own may be known for a part, and half
-    are made noisy. Postings are made-up ones and labelled descriptions.
-    """
-    rng, listed = random.Random(0), listed_codes(samples)
-    taken: Counter[tuple[str, str]] = Counter()
-    jobs: dict[str, list[tuple[str, str, set[str], bool]]] = {"title": [], "posting": []}
-    for sample in rng.sample(samples, len(samples)):
-        title, source = sample["anchor"], sample["source"]
-        by_others = source == LABELLED_TITLE
-        agreed = max(sample.get("shares", {"": 1.0}).values()) >= AGREED
-        if by_others and (not agreed or sample["weight"] < SEVERAL):
-            continue
-        taken[source, sample["code"]] += 1
-        if taken[source, sample["code"]] <= PER_OCCUPATION.get(source, 0):
-            codes = listed[normalize(title)]
-            noisy = not by_others and rng.random() < 0.5
-            title = noisy_title(title, rng) if noisy else title
-            jobs["title"].append((title, "", codes, by_others or rng.random() < KNOWN))
-        elif source == LABELLED_DESCRIPTION:
-            description = title.removeprefix(f"{sample['title']}. ")
-            jobs["posting"].append((sample["title"], description, listed[normalize(title)], True))
-    for title, description, code in made_up_postings(samples):
-        codes = {code} | listed.get(normalize(title), set())
-        jobs["posting"].append((title, description, codes, rng.random() < KNOWN))
-    found = {}
-    for kind, rows in jobs.items():
-        pairs = [job_texts(title, description) for title, description, *_ in rows]
-        known = np.array([known for *_, known in rows], dtype=bool)
-        found[kind] = Jobs(pairs, [codes for _, _, codes, _ in rows], known)
-    return found
-
-
-def calibrate(classifier: JobClassifier, samples: list[Sample]) -> dict[str, float]:
-    """Fit how sharp the softmax is that makes confidences of scores, for titles and for postings.
-
-    The sharpness is the one at which the accepted codes of the validation jobs are most probable
-    (Guo et al. 2017, https://arxiv.org/abs/1706.04599).
-    """
-    row_of = {code: row for row, code in enumerate(classifier.codes)}
-    held_out = classifier.without(pairs_of(samples))
-    calibration = {}
-    for kind, jobs in validation_jobs(samples).items():
-        calibration[kind] = 1.0
-        if jobs.pairs:
-            scores = np.empty((len(jobs.pairs), len(row_of)), dtype=np.float32)
-            for one, rows in ((classifier, jobs.known), (held_out, ~jobs.known)):
-                if rows.any():
-                    pairs = [jobs.pairs[row] for row in np.flatnonzero(rows)]
-                    scores[rows] = np.concatenate([found for found, *_ in one.scores(pairs)])
-            right = np.zeros(scores.shape, dtype=bool)
-            for row, codes in zip(right, jobs.accepted, strict=True):
-                row[[row_of[code] for code in codes]] = True
-            calibration[kind] = round(likeliest_sharpness(scores, right), 2)
-    titles = [sample["anchor"] for sample in samples if sample["source"] in PER_OCCUPATION]
-    calibration["no_occupation"] = math.inf
-    if len(titles) >= ENOUGH:
-        titles = random.Random(0).sample(titles, min(len(titles), TITLES_FITTED))
-        odds, _ = classifier.index.detector.odds(titles, classifier.encoder.encode(titles))
-        calibration["no_occupation"] = round(float(np.quantile(odds, KEPT)), 2)
-    return calibration
-
-
-def likeliest_sharpness(scores: np.ndarray, right: np.ndarray) -> float:
-    """The sharpness of a softmax at which the right labels are most probable.
-
-    Args:
-        scores, right: of all labels, shape (jobs, labels).
-    """
-    scores = scores - scores.max(axis=1, keepdims=True)
-
-    def loss(sharpness: float) -> float:
-        powers = np.exp(sharpness * scores)
-        shares = (powers * right).sum(axis=1) / powers.sum(axis=1)
-        return -float(np.log(shares.clip(1e-12)).mean())
-
-    low, high = 1.0, SHARPEST
-    while high - low > 0.01:
-        third = (high - low) / 3
-        if loss(low + third) < loss(high - third):
-            high -= third
-        else:
-            low += third
-    return low
-
-
-def fit_detector(encoder: Any, corpus: Corpus, samples: list[Sample]) -> dict[str, np.ndarray]:
-    """What tells titles from answers that are no occupation, as tensors of the index.
-
-    Fitted to known titles, half of them noisy, and to answers of our own.
-
-    Args:
-        samples: of validation, whose titles are left out.
-    """
-    rng, held_out = random.Random(0), {normalize(sample["anchor"]) for sample in samples}
-    titles = dict.fromkeys(title for texts in corpus.values() for title in texts["titles"])
-    known = [title for title in titles if normalize(title) not in held_out]
-    sampled = rng.sample(known, min(len(known), TITLES_FITTED))
-    half = len(sampled) // 2
-    sampled[:half] = [noisy_title(title, rng) for title in sampled[:half]]
-    others = read_no_occupation()
-    embeddings = encoder.encode(sampled + [text for _, text in others])
-    detector = Detector.fitted(sampled, others, embeddings)
-    return {"reason_weight": detector.weights.astype(np.float16), "reason_bias": detector.bias}
 
 
 # ------------------------------------------------------------------------------ demo

@@ -2,6 +2,7 @@
 
     python train.py                                        # MiniLM, title_desc labels
     python train.py --base-model BAAI/bge-base-en-v1.5     # another encoder, or a local folder
+    python train.py --base-model output/job_classifier --epochs 0    # the layers of a model alone
     python train.py --help                                 # every setting with its default
 
 Reads processed_data/ and saves to output/job_classifier/ the encoder in half precision and, for
@@ -12,6 +13,8 @@ The loss is MultipleNegativesRankingLoss (Henderson et al. 2017, https://arxiv.o
 each anchor should be closer to its own occupation's label text than to any other in the batch, and
 to some other anchor of its occupation than to those of others, as inference.py uses known titles.
 Beside the encoder a linear layer learns the probabilities of all occupations from the same anchors.
+When the encoder is done two layers are fitted to all text at once, which takes minutes: one reads
+its embeddings, the other the letters of titles (common/layers.py).
 We depart from the usual recipe for speed (each distinct label text of a batch is encoded once
 for several anchors, texts are encoded in groups of similar length), for harder negatives (batches
 are filled with neighbouring occupations) and for text as users send it (noisy titles, some of them
@@ -26,8 +29,10 @@ import json
 import logging
 import math
 import platform
+import random
 import shutil
 import sys
+import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -47,6 +52,7 @@ from datasets import Dataset
 from huggingface_hub import HfApi
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
+from scipy.sparse import csr_matrix
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -60,9 +66,20 @@ from transformers.trainer_callback import TrainerState
 
 from common.anchors import AnchorMaker
 from common.batches import DistinctLabelCollator, NeighbourBatchSampler
-from common.encoders import LAYER_FILE, TOKENIZER_FILE, WEIGHTS, export_onnx
+from common.encoders import ENCODERS, TOKENIZER_FILE, WEIGHTS, default_backend, export_onnx
 from common.evaluation import TOP_K
-from common.files import InputError, in_one_line, put_in_place, sha256, write_json, write_whole
+from common.files import (
+    InputError,
+    in_one_line,
+    put_in_place,
+    read_json,
+    sha256,
+    write_json,
+    write_whole,
+)
+from common.fit_layers import Fitted, fit_embedding_layer, fit_ngram_layer
+from common.layers import LAYERS_FILE, save_layers
+from common.no_occupation import REASONS
 from common.samples import (
     LABELLED_DESCRIPTION,
     LABELLED_TITLE,
@@ -77,7 +94,7 @@ from common.samples import (
 from common.sentences import SENTENCES_FILE
 from common.tables import read_own_titles
 from common.text import LABEL_MODES, normalize
-from common.written import sentence_chooser
+from common.written import read_no_occupation, sentence_chooser
 
 # ------------------------------------------------------------------------------ settings
 
@@ -146,7 +163,9 @@ class Settings:
         1.4, "Longest to shortest text encoded together: padding costs as much as text."
     )
     # optimisation
-    epochs: float = setting(1.5, "Passes over all training pairs.")
+    epochs: float = setting(
+        1.5, "Passes over all training pairs; 0 fits the layers alone, to a --base-model of ours."
+    )
     learning_rate: float = setting(1.5e-4, "Peak learning rate; it falls linearly to zero.")
     layer_learning_rate: float = setting(
         1e-2, "The same for the linear layer, which starts from the label texts' embeddings."
@@ -176,6 +195,8 @@ class Settings:
             if name in ("warmup", "noise", "postings", "dropout"):
                 if not 0 <= value < 1:
                     raise InputError(f"--{name} is {value}, but must be from 0 to below 1")
+            elif name == "epochs" and value == 0:
+                continue
             elif isinstance(value, int | float) and value <= 0 and name != "seed":
                 flag = name.replace("_", "-")
                 raise InputError(f"--{flag} is {value}, but must be above zero")
@@ -185,6 +206,9 @@ class Settings:
 SOURCES = ("standard_title", "alternate_title", "title_description", "task", WRITTEN_TITLE,
            WRITTEN_DUTIES, LABELLED_TITLE, LABELLED_DESCRIPTION)  # fmt: skip
 LOCATIONS = ("data_dir", "output_dir", "run_dir")  # settings that do not change what is trained
+LAYER_FILE = "layer.safetensors"  # of a checkpoint
+INDEX_FILE = "label_index.safetensors"  # that inference.py makes of a model
+OTHERS_WEIGHT = 3.0  # of a text that is not of coders, as of a title that they coded ten times
 AGREED = 1 / 3  # share of the commonest code, below which a title's coders disagree
 BEST_METRIC = "any_listed/all/top1"  # by which the best checkpoint is chosen
 MODEL_CARD = Path(__file__).with_name("common") / "model_card.md"
@@ -205,6 +229,8 @@ def train(settings: Settings) -> None:
     if settings.own_titles:
         data["train"] += own_samples(settings.own_titles, data)
         sources.append(OWN_TITLE)
+    if settings.epochs == 0:
+        return refit(settings, data, sources)
     listed = listed_labels(data["train"] + data["val"], label_map)
     train_dataset = pairs_dataset(selected(data["train"], settings), label_map, sources)
 
@@ -286,12 +312,11 @@ def train(settings: Settings) -> None:
     staged = output_dir.with_name(f".{output_dir.name}.new")
     shutil.rmtree(staged, ignore_errors=True)
     model.half().save_pretrained(str(staged), create_model_card=False)
-    save_layer(loss.layer.half(), staged)
-    make_anchors.chooser.save(staged / SENTENCES_FILE)
     try:
         export_onnx(staged)
     except InputError as error:
         log.info(f"{error}; this one runs on torch alone")
+    layers = fit_layers(staged, settings, data, sources)
     metrics = {"untouched": run["untouched"], "trained": evaluator(model.float())}
     log.info(f"validation after training\n{accuracy_table(metrics['trained'], counts)}")
     packages = ("torch", "sentence-transformers", "transformers", "datasets", "numpy")
@@ -312,6 +337,7 @@ def train(settings: Settings) -> None:
             "precision": precision,
             "own_titles": len(run["own_titles"]),
         },
+        "layers": layers,
         "metrics": metrics,
     }
     write_json(staged / MANIFEST_FILE, manifest)
@@ -324,6 +350,32 @@ def train(settings: Settings) -> None:
     log.info(f"saved to {output_dir}; python inference.py makes its index and tries it")
     logging.shutdown()
     shutil.rmtree(run_dir)
+
+
+def refit(settings: Settings, data: dict[str, Any], sources: list[str]) -> None:
+    """Fit the layers anew beside an encoder that was trained before.
+
+    Raises:
+        InputError: the base model is none that train.py saved.
+    """
+    base, output_dir = Path(settings.base_model), Path(settings.output_dir)
+    if not (base / MANIFEST_FILE).is_file():
+        raise InputError(
+            f"--base-model {base} is none that train.py saved: --epochs 0 fits the layers of one"
+        )
+    logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", force=True)
+    log.setLevel(logging.INFO)
+    manifest = read_json(base / MANIFEST_FILE)
+    settings.max_seq_length = manifest["settings"]["max_seq_length"]
+    staged = output_dir.with_name(f".{output_dir.name}.new")
+    shutil.rmtree(staged, ignore_errors=True)
+    shutil.copytree(base, staged, ignore=shutil.ignore_patterns(INDEX_FILE, LAYER_FILE))
+    manifest["layers"] = fit_layers(staged, settings, data, sources)
+    manifest["files"] = hashes_of(staged)
+    write_json(staged / MANIFEST_FILE, manifest)
+    (staged / "README.md").write_text(model_card(manifest), encoding="utf-8")
+    put_in_place(staged, output_dir)
+    log.info(f"saved to {output_dir}; python inference.py makes its index and tries it")
 
 
 class LayerTrainer(SentenceTransformerTrainer):
@@ -589,6 +641,59 @@ def relations(kinds: torch.Tensor) -> torch.Tensor:
     return relation.masked_fill(is_label[:, None] | ~is_label, NO_PAIR)
 
 
+# ------------------------------------------------------------------------------ layers
+
+
+def fit_layers(
+    folder: Path, settings: Settings, data: dict[str, Any], sources: list[str]
+) -> dict[str, Any]:
+    """Fit the layers to all text of training, and save them beside the encoder with the chooser of
+    sentences; returns what the manifest tells of it.
+
+    The layer on embeddings is fitted to the anchors of one epoch as the encoder's training has
+    them, the layer on letters to the texts as they are, and both to answers that are no occupation.
+    """
+    start, rng = time.perf_counter(), random.Random(settings.seed)
+    make_anchors, classes = anchor_maker(settings, data), list(data["label_map"])
+    anchors, texts = [], []  # (text, shares of the classes, weight)
+    for sample in data["train"]:
+        anchor, code, source = sample["anchor"], sample["code"], sample["source"]
+        if source not in sources:
+            continue
+        shares = sample.get("shares", {code: 1.0})
+        weight = sample.get("weight", OTHERS_WEIGHT)
+        texts.append((anchor, shares, weight))
+        for _ in range(settings.duties_repeated if source == WRITTEN_DUTIES else 1):
+            anchors.append((make_anchors.anchor(anchor, code, source, rng), shares, weight))
+    none = [(text, {reason: 1.0}, OTHERS_WEIGHT) for reason, text in read_no_occupation()]
+    if len(texts) > len(none):  # beside a few texts the layers would take all for none
+        classes += REASONS
+        anchors, texts = anchors + none, texts + none
+    to_anchors, to_texts = fitted(anchors, classes), fitted(texts, classes)
+    log.info(f"fitting two layers to {len(texts):,} texts and {len(anchors):,} anchors")
+    encoder = ENCODERS[default_backend(folder)](folder, settings.max_seq_length)
+    embeddings = encoder.encode(to_anchors.texts, show_progress_bar=True)
+    tensors = fit_embedding_layer(embeddings, to_anchors, settings.seed)
+    tensors |= fit_ngram_layer(to_texts, settings.seed)
+    save_layers(tensors, classes, folder / LAYERS_FILE)
+    make_anchors.chooser.save(folder / SENTENCES_FILE)
+    seconds = round(time.perf_counter() - start)
+    return {"texts": len(texts), "anchors": len(anchors), "data": data["manifest"]["outputs"],
+            "own_titles": sum(sample["source"] == OWN_TITLE for sample in data["train"]),
+            "seconds": seconds}  # fmt: skip
+
+
+def fitted(rows: list[tuple[str, dict[str, float], float]], classes: list[str]) -> Fitted:
+    """The rows, (text, shares of the classes, weight), as the layers are fitted to them."""
+    column_of = {name: column for column, name in enumerate(classes)}
+    texts, shares, weights = zip(*rows, strict=True)
+    places = [(row, column_of[name]) for row, of in enumerate(shares) for name in of]
+    values = [share for of in shares for share in of.values()]
+    shape = (len(rows), len(classes))
+    targets = csr_matrix((values, tuple(zip(*places, strict=True))), shape, dtype=np.float32)
+    return Fitted(list(texts), targets, np.array(weights, dtype=np.float32))
+
+
 # ------------------------------------------------------------------------------ evaluation
 
 
@@ -768,7 +873,8 @@ def bf16_supported(device: torch.device) -> bool:
 def hashes_of(model_dir: Path) -> dict[str, str]:
     """Hashes of the files that inference.py reads, by name."""
     paths = [
-        model_dir / name for name in (TOKENIZER_FILE, LAYER_FILE, SENTENCES_FILE, *WEIGHTS.values())
+        model_dir / name
+        for name in (TOKENIZER_FILE, LAYERS_FILE, SENTENCES_FILE, *WEIGHTS.values())
     ]
     return {path.name: sha256(path) for path in paths if path.is_file()}
 

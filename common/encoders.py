@@ -14,7 +14,6 @@ from common.files import InputError
 
 TOKENIZER_FILE = "tokenizer.json"
 WEIGHTS = {"onnx": "model_int8.onnx", "torch": "model.safetensors"}  # by engine
-LAYER_FILE = "layer.safetensors"  # linear, from an embedding to a logit for each occupation
 THREADS = 0  # of onnxruntime; 0: as many as there are cores
 TOKENS_PER_RUN = 1024  # encoded at a time: what a layer makes of more does not stay in the cache
 
@@ -80,6 +79,11 @@ class TorchEncoder:
 
 
 ENCODERS: dict[str, Any] = {"onnx": OnnxEncoder, "torch": TorchEncoder}
+
+
+def default_backend(model_dir: Path) -> str:
+    """The engine for a model: onnx if it was exported, else torch."""
+    return "onnx" if (model_dir / WEIGHTS["onnx"]).is_file() else "torch"
 
 
 # ------------------------------------------------------------------------------ graphs

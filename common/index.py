@@ -15,10 +15,8 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from common.encoders import Graph, session_of
-from common.no_occupation import Detector
 
-VERSION = "4"  # raise it when the file holds other things
-LAYER_SCALE = 20.0  # of the cosines that stand in for a layer, as train.py's scale
+VERSION = "5"  # raise it when the file holds other things
 KINDS = ("title", "task")  # of known texts
 EVIDENCE = 3  # known texts of each kind that explain an answer
 
@@ -39,22 +37,10 @@ def fingerprint(corpus: Corpus, label_mode: str) -> str:
     return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
 
 
-def encode_corpus(
-    encoder: Any, corpus: Corpus, label_mode: str, layer: dict[str, np.ndarray]
-) -> IndexFile:
-    """Encode the label texts and the known texts of all occupations.
-
-    Args:
-        layer: that train.py trained beside the encoder, "weight" and "bias", for occupations in
-            the same order. An encoder without one is its own: the layer starts as label cosines.
-    """
-    labels = encoder.encode([texts[label_mode] for texts in corpus.values()])
-    if layer.get("weight", labels[:0]).shape != labels.shape:
-        layer = {"weight": labels * LAYER_SCALE, "bias": np.zeros(len(labels))}
+def encode_corpus(encoder: Any, corpus: Corpus, label_mode: str) -> IndexFile:
+    """Encode the label texts and the known texts of all occupations."""
     tensors = {
-        "label_embeddings": labels,
-        "layer_weight": layer["weight"].astype(np.float32),
-        "layer_bias": layer["bias"].astype(np.float32),
+        "label_embeddings": encoder.encode([texts[label_mode] for texts in corpus.values()]),
         "employment": log_shares([texts.get("employment", 0) for texts in corpus.values()]),
     }
     for kind in KINDS:
@@ -125,10 +111,6 @@ class Index:
             self.label_texts = [texts[label_mode] for texts in corpus.values()]
         self.label_embeddings = tensors["label_embeddings"]  # shape (occupations, dimensions)
         self.employment = tensors["employment"]  # logarithms of shares, shape (occupations,)
-        # The label texts and the layer, side by side for one product: (dimensions, 2 occupations)
-        self.matrix = np.concatenate([self.label_embeddings, tensors["layer_weight"]]).T.copy()
-        self.bias = tensors["layer_bias"]
-        self.detector = Detector(tensors["reason_weight"], tensors["reason_bias"])
 
         self.known: dict[str, KnownTexts] = {}
         for kind in KINDS:
@@ -140,16 +122,6 @@ class Index:
                 texts = [text for listed in corpus.values() for text in listed[f"{kind}s"]]
             # A text of several occupations comes several times: so each has its own side by side
             self.known[kind] = KnownTexts(embeddings[rows], step, counts, texts, sharpness)
-
-    def compare(self, queries: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Cosines to the label texts, and the layer's log-probabilities.
-
-        Both have the shape (queries, occupations).
-        """
-        cosines, logits = np.split(queries @ self.matrix, 2, axis=1)
-        logits = logits + self.bias
-        logits -= logits.max(axis=1, keepdims=True)
-        return cosines, logits - np.log(np.exp(logits).sum(axis=1, keepdims=True))
 
     def with_titles(self, embeddings: np.ndarray, rows: list[int], titles: list[str]) -> "Index":
         """This one with more known titles of some occupations."""

@@ -355,7 +355,6 @@ def test_threads_get_the_answers_of_one(trained_dir, data_dir):
 def test_processes_that_make_the_index_at_once_agree_and_leave_a_whole_one(
     trained_dir, data_dir, tmp_path
 ):
-    shutil.copy(data_dir / "val.json", tmp_path)
     (tmp_path / "corpus.json").write_text(
         (data_dir / "corpus.json").read_text().replace("Wireman", "Wire Puller")
     )
@@ -375,7 +374,7 @@ def test_processes_that_make_the_index_at_once_agree_and_leave_a_whole_one(
     assert json.loads(answer) == JobClassifier(trained_dir, tmp_path).predict(
         "Wire Puller", top_k=3
     )
-    assert {path.name for path in tmp_path.iterdir()} == {"corpus.json", "val.json", INDEX_FILE}
+    assert {path.name for path in tmp_path.iterdir()} == {"corpus.json", INDEX_FILE}
 
 
 @pytest.mark.slow

@@ -12,7 +12,8 @@ from conftest import OCCUPATIONS, PROJECT
 from onnx import TensorProto
 from safetensors.numpy import load_file
 
-from common.encoders import ENCODERS, LAYER_FILE, Graph, OnnxEncoder, session_of
+from common.encoders import ENCODERS, Graph, OnnxEncoder, session_of
+from common.layers import LAYERS_FILE, ngrams
 from common.text import job_texts
 from inference import DEMO_FILE, SCORE, JobClassifier
 
@@ -64,11 +65,16 @@ def test_score_is_the_weighted_mean_of_cosines_soft_maxima_and_log_probabilities
         encode("Wire Puller"),
         encode(f"Wire Puller. {description}" if description else "Wire Puller"),
     )
-    layer = load_file(trained_dir / LAYER_FILE)
+    layer = load_file(trained_dir / LAYERS_FILE)
 
-    def probabilities(query):
-        logits = layer["weight"].astype(float) @ query + layer["bias"]
+    def probabilities(logits):
+        logits = logits[: len(corpus)].astype(float)
         return 1 + (logits - np.log(np.exp(logits).sum())) / 10
+
+    found = ngrams("Wire Puller")
+    letters = (layer["rows"][found] * layer["steps"][found]).sum(axis=0) / np.sqrt(len(found))
+    by_letters = probabilities(layer["ngram_weight"] @ letters + layer["ngram_bias"])
+    by_embedding = probabilities(20 * layer["weight"].astype(float) @ whole + layer["bias"])
 
     for row in classifier.predict("Wire Puller", description, top_k=8):
         texts, occupation = corpus[row["code"]], list(corpus).index(row["code"])
@@ -78,7 +84,8 @@ def test_score_is_the_weighted_mean_of_cosines_soft_maxima_and_log_probabilities
             "title": soft_maximum(texts["titles"], title),
             "whole": soft_maximum(texts["titles"], whole),
             "task": soft_maximum(texts["tasks"], whole) if texts["tasks"] else label,
-            "layer": probabilities(whole)[occupation],
+            "layer": by_embedding[occupation],
+            "letters": by_letters[occupation],
             "employment": 1 - np.log(len(corpus)) / 10,  # not known
         }
         weights = SCORE["posting" if description else "title"]
@@ -247,7 +254,6 @@ def test_saved_index_is_enough_without_data(trained_dir, classifier, tmp_path):
 def test_index_of_other_labels_is_rebuilt_and_cached(trained_dir, data_dir, tmp_path, monkeypatch):
     corpus = json.loads((data_dir / "corpus.json").read_text())
     corpus["35-3023.01"]["title_desc"] = "Something else entirely"
-    shutil.copy(data_dir / "val.json", tmp_path)
     (tmp_path / "corpus.json").write_text(json.dumps(corpus))
     first = JobClassifier(trained_dir, tmp_path)
     shipped = JobClassifier(trained_dir, data_dir)
@@ -269,7 +275,6 @@ def test_index_of_other_labels_is_rebuilt_and_cached(trained_dir, data_dir, tmp_
 def test_index_of_other_known_titles_is_rebuilt(trained_dir, data_dir, tmp_path):
     corpus = json.loads((data_dir / "corpus.json").read_text())
     corpus["35-3023.01"]["titles"].append("Latte Artist")
-    shutil.copy(data_dir / "val.json", tmp_path)
     (tmp_path / "corpus.json").write_text(json.dumps(corpus))
     ranked = JobClassifier(trained_dir, tmp_path).predict("Latte Artist", top_k=8, explain=True)
     barista = next(row for row in ranked if row["code"] == "35-3023.01")
@@ -280,7 +285,6 @@ def test_data_of_an_earlier_version_are_refused(trained_dir, data_dir, tmp_path)
     corpus = json.loads((data_dir / "corpus.json").read_text())
     for texts in corpus.values():
         del texts["tasks"]
-    shutil.copy(data_dir / "val.json", tmp_path)
     (tmp_path / "corpus.json").write_text(json.dumps(corpus))
     with pytest.raises(ValueError, match="run python data_preparation.py again"):
         JobClassifier(trained_dir, tmp_path)

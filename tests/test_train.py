@@ -21,6 +21,7 @@ from common.batches import DistinctLabelCollator, NeighbourBatchSampler
 from common.encoders import export_onnx
 from common.files import InputError
 from common.samples import load_data
+from inference import JobClassifier
 
 TINY = ["--batch-size", "4", "--epochs", "2", "--evaluations", "2"]
 
@@ -44,7 +45,7 @@ def test_script_runs_whole_and_saves_a_complete_model(trained_dir, data_dir):
     assert len(manifest["base_model_sha256"]) == 64
     assert set(manifest["metrics"]) == {"untouched", "trained"}
     assert manifest["versions"]["torch"]
-    names = {"layer.safetensors", "model.safetensors", "model_int8.onnx", "sentences.safetensors"}
+    names = {"layers.safetensors", "model.safetensors", "model_int8.onnx", "sentences.safetensors"}
     assert set(manifest["files"]) == names | {"tokenizer.json"}
     assert manifest["training"]["own_titles"] == 1
     card = (trained_dir / "README.md").read_text()
@@ -130,6 +131,34 @@ def test_interrupted_training_resumes(data_dir, tiny_encoder, tmp_path, monkeypa
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
     assert manifest["training"]["resumed_from"].startswith("checkpoint-")
     assert not (tmp_path / "run").exists()
+
+
+def test_without_epochs_the_layers_alone_are_fitted(trained_dir, data_dir, tmp_path):
+    own = tmp_path / "own.csv"
+    own.write_text("title,code\n" + "Zyx Wrangler,35-3023.01\n" * 60)
+    command = ["--epochs", "0", "--data-dir", data_dir, "--base-model", trained_dir,
+               "--output-dir", tmp_path / "model", "--own-titles", own]  # fmt: skip
+    assert train.main([str(part) for part in command]) == 0
+    before, after = (
+        json.loads((folder / "manifest.json").read_text())
+        for folder in (trained_dir, tmp_path / "model")
+    )
+    same = {"model.safetensors", "model_int8.onnx", "tokenizer.json"}
+    assert same == {n for n in after["files"] if after["files"][n] == before["files"][n]} & same
+    assert after["files"]["layers.safetensors"] != before["files"]["layers.safetensors"]
+    assert after["training"] == before["training"]
+    assert after["layers"]["own_titles"] == 60
+    classifier = JobClassifier(tmp_path / "model", data_dir)
+    logits = classifier.layers.by_letters(["Zyx Wrangler"])
+    assert classifier.codes[logits[0, :8].argmax()] == "35-3023.01"
+
+
+def test_layers_are_fitted_only_to_a_model_of_ours(tiny_encoder, data_dir, tmp_path, capsys):
+    command = ["--epochs", "0", "--data-dir", data_dir, "--base-model", tiny_encoder,
+               "--output-dir", tmp_path / "model"]  # fmt: skip
+    assert train.main([str(part) for part in command]) == 2
+    assert "none that train.py saved" in capsys.readouterr().err
+    assert not (tmp_path / "model").exists()
 
 
 def test_an_unfinished_run_with_other_settings_is_left_alone(
