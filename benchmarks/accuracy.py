@@ -40,7 +40,8 @@ from tqdm import tqdm
 from common.anchors import made_up_postings as made_up
 from common.encoders import export_onnx
 from common.evaluation import EVALUATED, TOP_K, hits, wilson
-from common.files import InputError, write_json
+from common.files import InputError, read_json, write_json
+from common.layers import BUCKETS, LAYERS_FILE, save_layers
 from common.samples import (
     LABELLED_TITLE,
     MANIFEST_FILE,
@@ -200,6 +201,14 @@ def coder(classifier: JobClassifier) -> Ranker:
     return rank
 
 
+def silent_layers(occupations: int, dimensions: int) -> dict[str, np.ndarray]:
+    """Layers for an encoder that has none: all occupations are alike to them."""
+    shapes = {"weight": (occupations, dimensions), "ngram_weight": (occupations, 1)}
+    shapes |= {"bias": (occupations,), "ngram_bias": (occupations,)}
+    shapes |= {"rows": (BUCKETS, 1), "steps": (BUCKETS, 1)}
+    return {name: np.zeros(shape, dtype=np.int8) for name, shape in shapes.items()}
+
+
 def classifier_of(
     model: SentenceTransformer, label_mode: str, data_dir: str | Path
 ) -> JobClassifier:
@@ -209,6 +218,9 @@ def classifier_of(
         with suppress(InputError):
             export_onnx(Path(folder))
         sentence_chooser().save(Path(folder) / SENTENCES_FILE)
+        codes = list(read_json(Path(data_dir) / "label_map.json"))
+        layers = silent_layers(len(codes), model.get_sentence_embedding_dimension())
+        save_layers(layers, codes, Path(folder) / LAYERS_FILE)
         settings = {"label_mode": label_mode, "max_seq_length": model.max_seq_length}
         manifest = {"settings": settings, "files": hashes_of(Path(folder))}
         write_json(Path(folder) / MANIFEST_FILE, manifest)
