@@ -105,7 +105,7 @@ NO_OCCUPATION = -1.5
 
 # memory
 ENCODE_BLOCK = 8192  # jobs whose texts are put in order of length together
-RANK_BLOCK = 256  # jobs ranked at a time: 256 x 84,654 title cosines are 87 MB
+RANK_BLOCK = 256  # jobs ranked at a time: 256 x 84,893 title cosines are 87 MB
 
 # ------------------------------------------------------------------------------ classifier
 

