@@ -4,6 +4,7 @@ text, the other the letters of a title."""
 import json
 import zlib
 from collections.abc import Sequence
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,25 @@ UNKNOWN = -100.0  # logit of an occupation that the layers were not fitted to
 def ngrams(title: str) -> np.ndarray:
     """Hashes of the words of a title, the pairs of neighbours, and the words' n-grams of letters.
 
-    Each once, as in fastText (Joulin et al. 2017, https://arxiv.org/abs/1607.01759).
+    Each once and in ascending order, as in fastText (Joulin et al. 2017,
+    https://arxiv.org/abs/1607.01759).
     """
     letters = (c if c.isalnum() else " " if c.isspace() else f" {c} " for c in title.casefold())
     words = "".join(letters).split()
-    terms = {*words, *map(" ".join, zip(["^", *words], [*words, "$"], strict=True))}
-    for word in words:
-        framed = f"<{word}>"
-        terms.update(framed[i : i + n] for n in LENGTHS for i in range(len(framed) - n + 1))
-    # Sorted, so that rounding is the same in every process
-    return np.array(sorted(zlib.crc32(term.encode()) % BUCKETS for term in terms), dtype=np.int64)
+    found = {bucket(" ".join(pair)) for pair in zip(["^", *words], [*words, "$"], strict=True)}
+    found.update(*map(of_word, words))
+    return np.array(sorted(found), dtype=np.int64)
+
+
+@lru_cache(100_000)
+def of_word(word: str) -> tuple[int, ...]:
+    framed = f"<{word}>"
+    parts = (framed[i : i + n] for n in LENGTHS for i in range(len(framed) - n + 1))
+    return tuple(map(bucket, (word, *parts)))
+
+
+def bucket(term: str) -> int:
+    return zlib.crc32(term.encode()) % BUCKETS
 
 
 class Layers:
@@ -78,8 +88,8 @@ class Layers:
         means = np.zeros((len(titles), len(self.ngram_weight)), dtype=np.float32)
         for mean, title in zip(means, titles, strict=True):
             found = ngrams(title)
-            if len(found):
-                mean[:] = (self.steps[found] * self.rows[found]).sum(axis=0) / len(found) ** 0.5
+            mean[:] = self.steps[found, 0] @ self.rows[found].astype(np.float32)
+            mean /= len(found) ** 0.5
         return means @ self.ngram_weight + self.ngram_bias
 
     def log_probabilities(self, logits: np.ndarray) -> np.ndarray:
