@@ -29,10 +29,8 @@ import json
 import logging
 import math
 import platform
-import random
 import shutil
 import sys
-import time
 from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
@@ -52,7 +50,6 @@ from datasets import Dataset
 from huggingface_hub import HfApi
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from scipy.sparse import csr_matrix
 from sentence_transformers import (
     SentenceTransformer,
     SentenceTransformerTrainer,
@@ -66,7 +63,7 @@ from transformers.trainer_callback import TrainerState
 
 from common.anchors import AnchorMaker
 from common.batches import DistinctLabelCollator, NeighbourBatchSampler
-from common.encoders import ENCODERS, TOKENIZER_FILE, WEIGHTS, default_backend, export_onnx
+from common.encoders import TOKENIZER_FILE, WEIGHTS, export_onnx
 from common.evaluation import TOP_K
 from common.files import (
     InputError,
@@ -77,9 +74,8 @@ from common.files import (
     write_json,
     write_whole,
 )
-from common.fit_layers import Fitted, fit_embedding_layer, fit_ngram_layer
-from common.layers import LAYERS_FILE, save_layers
-from common.no_occupation import REASONS
+from common.fit_layers import fit_layers
+from common.layers import LAYERS_FILE
 from common.samples import (
     LABELLED_DESCRIPTION,
     LABELLED_TITLE,
@@ -94,7 +90,7 @@ from common.samples import (
 from common.sentences import SENTENCES_FILE
 from common.tables import read_own_titles
 from common.text import LABEL_MODES, normalize
-from common.written import read_no_occupation, sentence_chooser
+from common.written import sentence_chooser
 
 # ------------------------------------------------------------------------------ settings
 
@@ -208,7 +204,6 @@ SOURCES = ("standard_title", "alternate_title", "title_description", "task", WRI
 LOCATIONS = ("data_dir", "output_dir", "run_dir")  # settings that do not change what is trained
 LAYER_FILE = "layer.safetensors"  # of a checkpoint
 INDEX_FILE = "label_index.safetensors"  # that inference.py makes of a model
-OTHERS_WEIGHT = 3.0  # of a text that is not of coders, as of a title that they coded ten times
 AGREED = 1 / 3  # share of the commonest code, below which a title's coders disagree
 BEST_METRIC = "any_listed/all/top1"  # by which the best checkpoint is chosen
 MODEL_CARD = Path(__file__).with_name("common") / "model_card.md"
@@ -316,7 +311,10 @@ def train(settings: Settings) -> None:
         export_onnx(staged)
     except InputError as error:
         log.info(f"{error}; this one runs on torch alone")
-    layers = fit_layers(staged, settings, data, sources)
+    chosen = [sample for sample in data["train"] if sample["source"] in sources]
+    layers = fit_layers(
+        staged, chosen, make_anchors, settings.duties_repeated, settings.max_seq_length
+    )
     metrics = {"untouched": run["untouched"], "trained": evaluator(model.float())}
     log.info(f"validation after training\n{accuracy_table(metrics['trained'], counts)}")
     packages = ("torch", "sentence-transformers", "transformers", "datasets", "numpy")
@@ -366,11 +364,18 @@ def refit(settings: Settings, data: dict[str, Any], sources: list[str]) -> None:
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", force=True)
     log.setLevel(logging.INFO)
     manifest = read_json(base / MANIFEST_FILE)
-    settings.max_seq_length = manifest["settings"]["max_seq_length"]
     staged = output_dir.with_name(f".{output_dir.name}.new")
     shutil.rmtree(staged, ignore_errors=True)
     shutil.copytree(base, staged, ignore=shutil.ignore_patterns(INDEX_FILE, LAYER_FILE))
-    manifest["layers"] = fit_layers(staged, settings, data, sources)
+    chosen = [sample for sample in data["train"] if sample["source"] in sources]
+    longest = manifest["settings"]["max_seq_length"]
+    manifest["layers"] = fit_layers(
+        staged, chosen, anchor_maker(settings, data), settings.duties_repeated, longest
+    )
+    manifest["layers"] |= {
+        "data": data["manifest"]["outputs"],
+        "own_titles": sum(sample["source"] == OWN_TITLE for sample in chosen),
+    }
     manifest["files"] = hashes_of(staged)
     write_json(staged / MANIFEST_FILE, manifest)
     (staged / "README.md").write_text(model_card(manifest), encoding="utf-8")
@@ -639,59 +644,6 @@ def relations(kinds: torch.Tensor) -> torch.Tensor:
     no_negative = (listed[:, :, None] == occupations).any(dim=1)
     relation = torch.where(no_negative, NO_PAIR, NEGATIVE).masked_fill(same, POSITIVE)
     return relation.masked_fill(is_label[:, None] | ~is_label, NO_PAIR)
-
-
-# ------------------------------------------------------------------------------ layers
-
-
-def fit_layers(
-    folder: Path, settings: Settings, data: dict[str, Any], sources: list[str]
-) -> dict[str, Any]:
-    """Fit the layers to all text of training, and save them beside the encoder with the chooser of
-    sentences; returns what the manifest tells of it.
-
-    The layer on embeddings is fitted to the anchors of one epoch as the encoder's training has
-    them, the layer on letters to the texts as they are, and both to answers that are no occupation.
-    """
-    start, rng = time.perf_counter(), random.Random(settings.seed)
-    make_anchors, classes = anchor_maker(settings, data), list(data["label_map"])
-    anchors, texts = [], []  # (text, shares of the classes, weight)
-    for sample in data["train"]:
-        anchor, code, source = sample["anchor"], sample["code"], sample["source"]
-        if source not in sources:
-            continue
-        shares = sample.get("shares", {code: 1.0})
-        weight = sample.get("weight", OTHERS_WEIGHT)
-        texts.append((anchor, shares, weight))
-        for _ in range(settings.duties_repeated if source == WRITTEN_DUTIES else 1):
-            anchors.append((make_anchors.anchor(anchor, code, source, rng), shares, weight))
-    none = [(text, {reason: 1.0}, OTHERS_WEIGHT) for reason, text in read_no_occupation()]
-    if len(texts) > len(none):  # beside a few texts the layers would take all for none
-        classes += REASONS
-        anchors, texts = anchors + none, texts + none
-    to_anchors, to_texts = fitted(anchors, classes), fitted(texts, classes)
-    log.info(f"fitting two layers to {len(texts):,} texts and {len(anchors):,} anchors")
-    encoder = ENCODERS[default_backend(folder)](folder, settings.max_seq_length)
-    embeddings = encoder.encode(to_anchors.texts, show_progress_bar=True)
-    tensors = fit_embedding_layer(embeddings, to_anchors, settings.seed)
-    tensors |= fit_ngram_layer(to_texts, settings.seed)
-    save_layers(tensors, classes, folder / LAYERS_FILE)
-    make_anchors.chooser.save(folder / SENTENCES_FILE)
-    seconds = round(time.perf_counter() - start)
-    return {"texts": len(texts), "anchors": len(anchors), "data": data["manifest"]["outputs"],
-            "own_titles": sum(sample["source"] == OWN_TITLE for sample in data["train"]),
-            "seconds": seconds}  # fmt: skip
-
-
-def fitted(rows: list[tuple[str, dict[str, float], float]], classes: list[str]) -> Fitted:
-    """The rows, (text, shares of the classes, weight), as the layers are fitted to them."""
-    column_of = {name: column for column, name in enumerate(classes)}
-    texts, shares, weights = zip(*rows, strict=True)
-    places = [(row, column_of[name]) for row, of in enumerate(shares) for name in of]
-    values = [share for of in shares for share in of.values()]
-    shape = (len(rows), len(classes))
-    targets = csr_matrix((values, tuple(zip(*places, strict=True))), shape, dtype=np.float32)
-    return Fitted(list(texts), targets, np.array(weights, dtype=np.float32))
 
 
 # ------------------------------------------------------------------------------ evaluation

@@ -1,7 +1,11 @@
-"""Fits the two layers of common/layers.py, in minutes on a laptop."""
+"""Fits the two layers of common/layers.py to all text of training, in minutes on a laptop."""
 
+import logging
 import math
+import random
+import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -9,8 +13,15 @@ import torch
 from scipy.sparse import csr_matrix
 from tqdm import tqdm
 
-from common.layers import BUCKETS, SCALE, ngrams
+from common.anchors import AnchorMaker
+from common.encoders import ENCODERS, default_backend
+from common.layers import BUCKETS, LAYERS_FILE, SCALE, ngrams, save_layers
+from common.no_occupation import REASONS
+from common.samples import WRITTEN_DUTIES, Sample
+from common.sentences import SENTENCES_FILE
+from common.written import read_no_occupation
 
+OTHERS_WEIGHT = 3.0  # of a text that is not of coders, as of a title that they coded ten times
 BATCH = 2048  # texts a step
 EPOCHS, LEARNING_RATE = 6, 3e-3  # of the layer on embeddings; the rate falls linearly to zero
 NGRAM_EPOCHS, NGRAM_LEARNING_RATE = 8, 5e-3
@@ -19,12 +30,72 @@ WIDTH = 256  # of an n-gram's row; with 128 a point is lost, more would not fit 
 DROPOUT, LEFT_OUT = 0.3, 0.2
 
 
+log = logging.getLogger("train")
+
+Row = tuple[str, dict[str, float], float]  # text, shares of the classes, weight
+
+
+def fit_layers(
+    folder: Path,
+    samples: list[Sample],
+    make_anchors: AnchorMaker,
+    duties_repeated: int,
+    max_seq_length: int,
+) -> dict[str, int]:
+    """Fit the layers and save them beside a saved encoder, with what chooses sentences.
+
+    The layer on embeddings is fitted to anchors as the encoder's training has them, the layer on
+    letters to the texts as they are, and both to answers that are no occupation.
+
+    Args:
+        samples: of training.
+        duties_repeated: anchors that are made of the same duties.
+
+    Returns:
+        For the manifest: how many texts and anchors, and the seconds it took.
+    """
+    start, rng, classes = time.perf_counter(), random.Random(make_anchors.seed), make_anchors.codes
+    anchors: list[Row] = []
+    texts: list[Row] = []
+    for sample in samples:
+        text, code, source = sample["anchor"], sample["code"], sample["source"]
+        shares, weight = sample.get("shares", {code: 1.0}), sample.get("weight", OTHERS_WEIGHT)
+        texts.append((text, shares, weight))
+        for _ in range(duties_repeated if source == WRITTEN_DUTIES else 1):
+            anchors.append((make_anchors.anchor(text, code, source, rng), shares, weight))
+    none = [(text, {reason: 1.0}, OTHERS_WEIGHT) for reason, text in read_no_occupation()]
+    if len(texts) > len(none):  # beside a few texts the layers would take all for none
+        classes = [*classes, *REASONS]
+        anchors, texts = anchors + none, texts + none
+    log.info(f"fitting two layers to {len(texts):,} texts and {len(anchors):,} anchors")
+    to_anchors, to_texts = fitted(anchors, classes), fitted(texts, classes)
+    encoder = ENCODERS[default_backend(folder)](folder, max_seq_length)
+    embeddings = encoder.encode(to_anchors.texts, show_progress_bar=True)
+    tensors = fit_embedding_layer(embeddings, to_anchors, make_anchors.seed)
+    tensors |= fit_ngram_layer(to_texts, make_anchors.seed)
+    save_layers(tensors, classes, folder / LAYERS_FILE)
+    make_anchors.chooser.save(folder / SENTENCES_FILE)
+    seconds = round(time.perf_counter() - start)
+    return {"texts": len(texts), "anchors": len(anchors), "seconds": seconds}
+
+
 class Fitted(NamedTuple):
     """What a layer is fitted to."""
 
     texts: list[str]
     targets: csr_matrix  # share of each class, shape (texts, classes)
     weights: np.ndarray  # shape (texts,)
+
+
+def fitted(rows: list[Row], classes: list[str]) -> Fitted:
+    """The rows as a layer is fitted to them."""
+    column_of = {name: column for column, name in enumerate(classes)}
+    texts, shares, weights = zip(*rows, strict=True)
+    places = [(row, column_of[name]) for row, of in enumerate(shares) for name in of]
+    values = [share for of in shares for share in of.values()]
+    shape = (len(rows), len(classes))
+    targets = csr_matrix((values, tuple(zip(*places, strict=True))), shape, dtype=np.float32)
+    return Fitted(list(texts), targets, np.array(weights, dtype=np.float32))
 
 
 def fit_embedding_layer(embeddings: np.ndarray, to: Fitted, seed: int) -> dict[str, np.ndarray]:
