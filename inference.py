@@ -406,10 +406,10 @@ class JobClassifier:
             for block in np.array_split(np.arange(len(encoded)), blocks):
                 wholes, titles = queries[whole_rows[block]], queries[title_rows[block]]
                 described = whole_rows[block] != title_rows[block]
-                letters = self.layers.by_letters([encoded[job][1] for job in block])
-                scores = self.mean(self.views(wholes, titles, letters, described), described)
+                logits = self.logits([encoded[job] for job in block], wholes)
+                scores = self.mean(self.views(wholes, titles, logits, described), described)
                 given = [texts[start + job][1] for job in block]
-                reasons = self._reasons(given, titles, letters, described)
+                reasons = self._reasons(given, logits, described)
                 for row, title in enumerate(given):
                     own = self.own.get(normalize(title))
                     if own is not None:
@@ -417,15 +417,15 @@ class JobClassifier:
                 yield scores, described, reasons
 
     def _reasons(
-        self, texts: list[str], titles: np.ndarray, letters: np.ndarray, described: np.ndarray
+        self, texts: list[str], logits: tuple[np.ndarray, np.ndarray], described: np.ndarray
     ) -> np.ndarray:
         """Why titles are no occupation; "" if they are, or have a description, shape (titles,).
 
         Args:
-            texts, titles, letters: the titles as given, their unit embeddings, and their logits by
-                their letters.
+            texts: the titles as given.
+            logits: of the layers, as for views; without a description both are of the title.
         """
-        odds, likeliest = self.layers.no_occupation(titles, letters)
+        odds, likeliest = self.layers.no_occupation(*logits)
         found = []
         for text, is_described, odd, reason in zip(texts, described, odds, likeliest, strict=True):
             if odd <= NO_OCCUPATION:
@@ -448,15 +448,30 @@ class JobClassifier:
         scores = np.einsum("vjo,jv->jo", views, weights[described.astype(int)])
         return scores.clip(-1, 1)  # rounding may exceed a cosine's bounds
 
+    def logits(
+        self, read: list[tuple[str, str]], wholes: np.ndarray
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """What the layers say of some jobs, by embedding and by letters.
+
+        Args:
+            read: the jobs as the method of that name returns them.
+            wholes: unit embeddings of title and description together, shape (jobs, dimensions).
+        """
+        return self.layers.by_embedding(wholes), self.layers.by_letters([job[1] for job in read])
+
     def views(
-        self, wholes: np.ndarray, titles: np.ndarray, letters: np.ndarray, described: np.ndarray
+        self,
+        wholes: np.ndarray,
+        titles: np.ndarray,
+        logits: tuple[np.ndarray, np.ndarray],
+        described: np.ndarray,
     ) -> np.ndarray:
         """How some jobs look from each of VIEWS, from -1 to 1, shape (views, jobs, occupations).
 
         Args:
             wholes, titles: unit embeddings of title and description together, and of the title
                 alone, shape (jobs, dimensions) each.
-            letters: logits of the titles by their letters, as of Layers.by_letters.
+            logits: of the layers, as the method of that name returns them.
             described: whether a job has a description, shape (jobs,).
         """
         jobs, index = len(titles), self.index
@@ -478,8 +493,7 @@ class JobClassifier:
                 by_titles[:jobs],
                 of_wholes(by_titles[:jobs], by_titles[jobs:]),
                 of_wholes(label, by_tasks),
-                self._certainty(self.layers.by_embedding(of_wholes(titles, queries[jobs:]))),
-                self._certainty(letters),
+                *map(self._certainty, logits),
                 np.broadcast_to(1 + index.employment / 10, label.shape),
             ]
         )

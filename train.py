@@ -224,8 +224,9 @@ def train(settings: Settings) -> None:
     if settings.own_titles:
         data["train"] += own_samples(settings.own_titles, data)
         sources.append(OWN_TITLE)
+    chosen = [sample for sample in data["train"] if sample["source"] in sources]
     if settings.epochs == 0:
-        return refit(settings, data, sources)
+        return refit(settings, data, chosen)
     listed = listed_labels(data["train"] + data["val"], label_map)
     train_dataset = pairs_dataset(selected(data["train"], settings), label_map, sources)
 
@@ -311,7 +312,6 @@ def train(settings: Settings) -> None:
         export_onnx(staged)
     except InputError as error:
         log.info(f"{error}; this one runs on torch alone")
-    chosen = [sample for sample in data["train"] if sample["source"] in sources]
     layers = fit_layers(
         staged, chosen, make_anchors, settings.duties_repeated, settings.max_seq_length
     )
@@ -350,8 +350,8 @@ def train(settings: Settings) -> None:
     shutil.rmtree(run_dir)
 
 
-def refit(settings: Settings, data: dict[str, Any], sources: list[str]) -> None:
-    """Fit the layers anew beside an encoder that was trained before.
+def refit(settings: Settings, data: dict[str, Any], samples: list[Sample]) -> None:
+    """Fit the layers anew, to samples of training, beside an encoder that was trained before.
 
     Raises:
         InputError: the base model is none that train.py saved.
@@ -367,14 +367,13 @@ def refit(settings: Settings, data: dict[str, Any], sources: list[str]) -> None:
     staged = output_dir.with_name(f".{output_dir.name}.new")
     shutil.rmtree(staged, ignore_errors=True)
     shutil.copytree(base, staged, ignore=shutil.ignore_patterns(INDEX_FILE, LAYER_FILE))
-    chosen = [sample for sample in data["train"] if sample["source"] in sources]
     longest = manifest["settings"]["max_seq_length"]
     manifest["layers"] = fit_layers(
-        staged, chosen, anchor_maker(settings, data), settings.duties_repeated, longest
+        staged, samples, anchor_maker(settings, data), settings.duties_repeated, longest
     )
     manifest["layers"] |= {
         "data": data["manifest"]["outputs"],
-        "own_titles": sum(sample["source"] == OWN_TITLE for sample in chosen),
+        "own_titles": sum(sample["source"] == OWN_TITLE for sample in samples),
     }
     manifest["files"] = hashes_of(staged)
     write_json(staged / MANIFEST_FILE, manifest)

@@ -76,8 +76,8 @@ def views_of(classifier: JobClassifier, pairs: list[tuple[str, str]]) -> np.ndar
     parts = []
     for start in range(0, len(pairs), BLOCK):
         block = slice(start, start + BLOCK)
-        letters = classifier.layers.by_letters([title for _, title in read[block]])
-        views = classifier.views(wholes[block], titles[block], letters, described[block])
+        logits = classifier.logits(read[block], wholes[block])
+        views = classifier.views(wholes[block], titles[block], logits, described[block])
         parts.append(views.transpose(1, 2, 0))
     return np.concatenate(parts)
 

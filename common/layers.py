@@ -98,17 +98,13 @@ class Layers:
         return occupations - log_sum_exp(occupations)
 
     def no_occupation(
-        self, embeddings: np.ndarray, letters: np.ndarray
+        self, by_embedding: np.ndarray, by_letters: np.ndarray
     ) -> tuple[np.ndarray, list[str]]:
         """The log-odds that titles are no occupation, shape (titles,), and the likeliest reasons.
 
         By the mean of both layers' logits, since each is unsure of other titles.
-
-        Args:
-            embeddings: unit embeddings of the titles.
-            letters: their logits by their letters.
         """
-        logits = (self.by_embedding(embeddings) + letters) / 2
+        logits = (by_embedding + by_letters) / 2
         occupations, reasons = np.split(logits, [self.occupations], axis=1)
         names = list(REASONS)
         odds = (log_sum_exp(reasons) - log_sum_exp(occupations))[:, 0]

@@ -62,7 +62,7 @@ def test_both_layers_together_tell_what_is_no_occupation(layers):
     loaded = Layers.load(layers, CODES)
     embeddings = np.eye(3, dtype=np.float32)[[0, 2]]
     letters = loaded.by_letters(["Nurse", "retired"])
-    (nurse, retired), (_, reason) = loaded.no_occupation(embeddings, letters)
+    (nurse, retired), (_, reason) = loaded.no_occupation(loaded.by_embedding(embeddings), letters)
     assert nurse < 0 < retired
     assert reason == next(iter(REASONS))
 
