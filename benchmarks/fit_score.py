@@ -55,7 +55,8 @@ def validation_jobs(samples: list[Sample]) -> dict[str, list[Job]]:
             jobs["posting"].append((sample["title"], description, codes))
             continue
         if source == LABELLED_TITLE:
-            if max(sample["shares"].values()) < AGREED or sample["weight"] < SEVERAL:
+            shares = sample.get("shares", {sample["code"]: 1.0})
+            if max(shares.values()) < AGREED or sample["weight"] < SEVERAL:
                 continue
         elif rng.random() < 0.5:
             title = noisy_title(title, rng)
