@@ -71,8 +71,9 @@ DATA_DIR = "processed_data"
 INDEX_FILE = "label_index.safetensors"  # with the model; of other data, in the data folder
 
 # score: weights of what a job is compared by, for a title alone and for a title with a description.
-# benchmarks/fit_score.py fits them on validation; that of employment, of which validation can say
-# nothing as it has all occupations alike, was chosen on titles and postings coded by others.
+# Those of titles lie near what benchmarks/fit_score.py finds on validation. Those of postings, of
+# which validation has hardly any but made-up ones, and that of employment, as validation has all
+# occupations alike, were chosen on titles and postings coded by others.
 # Whatever is changed here, the next start with processed_data/ makes the index again and fits the
 # confidence to the changed score.
 VIEWS = (
