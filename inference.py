@@ -3,7 +3,8 @@
     python inference.py                                         # demo: ten postings and a summary
     python inference.py "ICU Nurse"                             # one title
     python inference.py "Data Analyst" "Builds reports in SQL." --top-k 3
-    python inference.py --input jobs.csv --output coded.csv     # a whole file
+    python inference.py --input jobs.xlsx                       # a whole file
+    cat titles.txt | python inference.py > coded.csv            # a title a line
     python inference.py --evaluate labelled.csv                 # accuracy on labelled jobs of yours
 
 or from Python:
@@ -31,7 +32,10 @@ import copy
 import json
 import math
 import os
+import select
+import stat
 import sys
+import tempfile
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping, Sequence, Set
@@ -41,9 +45,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from common.encoders import ENCODERS, TOKENIZER_FILE, WEIGHTS, default_backend
+from common.coding import FALLBACK, code_file, output_beside, summary
+from common.encoders import ENCODERS, TOKENIZER_FILE, WEIGHTS, Progress, default_backend
 from common.evaluation import evaluate, print_evaluation
-from common.files import in_one_line, read_json, sha256
+from common.files import here_or_beside_scripts, in_one_line, read_json, sha256
 from common.index import (
     VERSION,
     Index,
@@ -59,7 +64,7 @@ from common.samples import MANIFEST_FILE
 from common.sentences import SENTENCES_FILE, SentenceChooser
 from common.soc import DIGITS, employment_of, group_code, major_group_title
 from common.spelling import Speller
-from common.tables import FALLBACK, FILES, code_file, read_own_titles, summary
+from common.tables import FILES, read_own_titles, records_of
 from common.text import job_texts, normalize
 from common.written import read_titles
 
@@ -104,6 +109,13 @@ GROUPS = (6, 3, 2)  # digits of the groups that an unsure answer may fall back t
 # 0.4 % are above it, of answers that are none 95 % and more.
 NO_OCCUPATION = -1.5
 
+# How to get what the shipped model lacks, for those who installed just enough to code jobs
+PREPARE = "pip install -r requirements.txt, then python data_preparation.py --download"
+
+# command line
+NOT_ALL_CODED = 3  # exit code
+PIPE_SECONDS = 0.5  # to wait for the first titles on standard input; --input - waits for ever
+
 # memory
 ENCODE_BLOCK = 8192  # jobs whose texts are put in order of length together
 RANK_BLOCK = 256  # jobs ranked at a time: 256 x 84,893 title cosines are 87 MB
@@ -141,7 +153,8 @@ class JobClassifier:
     ) -> None:
         """
         Args:
-            model_dir: folder that train.py saved.
+            model_dir: folder that train.py saved; like data_dir, if it is not below the working
+                directory, it is looked for beside this script.
             data_dir: folder that data_preparation.py wrote. It need not exist if the model folder
                 has an index. Where it exists, the texts of the known titles and tasks are at hand.
             label_mode: "title", "title_desc" or "full_text"; the one the model was trained with.
@@ -163,7 +176,8 @@ class JobClassifier:
                 max_seq_length is none there is, or an own title is blank or its code unknown.
             ImportError: backend torch is asked for, but only requirements-inference.txt is there.
         """
-        self.model_dir, self.data_dir, self.label_mode = Path(model_dir), Path(data_dir), label_mode
+        self.model_dir, self.data_dir = map(here_or_beside_scripts, (model_dir, data_dir))
+        self.label_mode = label_mode
         if backend != "auto" and backend not in ENCODERS:
             raise ValueError(
                 f"backend is {backend!r}, but must be one of auto, {', '.join(ENCODERS)}"
@@ -224,11 +238,14 @@ class JobClassifier:
 
     def predict(
         self,
-        job_title: str,
-        job_description: str = "",
+        job_title: str | None = None,
+        job_description: str | None = "",
         top_k: int = 5,
         explain: bool = False,
         min_confidence: float | None = None,
+        *,
+        title: str | None = None,
+        description: str | None = None,
     ) -> list[dict]:
         """The top_k occupations for one job, best first.
 
@@ -238,6 +255,8 @@ class JobClassifier:
             top_k: from 1 to the number of occupations.
             explain: also say how the job came to each answer, see below.
             min_confidence: mark the job for review if the first answer is less sure, from 0 to 1.
+            title, description: other names of job_title and job_description, as predict_batch has
+                them.
 
         Returns:
             [{"rank": 1, "score": mean of the views, "code": O*NET-SOC code, "title": occupation,
@@ -262,47 +281,56 @@ class JobClassifier:
             TypeError: a text is not a string, or top_k not an integer.
             ValueError: a blank title, or top_k or min_confidence out of range.
         """
-        texts = [job_texts(job_title, job_description)]
+        if (job_title is None) == (title is None):
+            raise TypeError("give one job title, as job_title or as title")
+        given = job_description if description is None else description
+        texts = [job_texts(title if job_title is None else job_title, given)]
         return self._rank(texts, top_k, explain, min_confidence)[0]
 
     def predict_batch(
         self,
-        jobs: list[dict],
+        jobs: Any,
         top_k: int = 3,
         explain: bool = False,
         min_confidence: float | None = None,
+        errors: str = "mark",
     ) -> list[list[dict]]:
         """The top_k occupations for each of many jobs, faster than one by one.
 
         Args:
-            jobs: [{"title": ..., "description": ...}, ...]; the description may be left out.
+            jobs: titles, or dicts {"title": ..., "description": ...} of which the description may
+                be left out, or both mixed, in a list or the like; or a pandas Series of titles; or
+                a DataFrame, whose columns are found as those of files are (see code_file).
             top_k, explain, min_confidence: as for predict.
+            errors: what becomes of a job without a title or with another fault: "mark" answers as
+                for no occupation, with the reason, and "raise" raises.
 
         Returns:
             One list per job, in the order of jobs, as from predict.
 
         Raises:
-            TypeError, ValueError: as from predict, naming the job by its place; or jobs is empty.
+            TypeError, ValueError: jobs is empty or nothing of the kind; top_k, min_confidence or
+                errors is none there is; with "raise" also as from predict, naming the job.
         """
-        if not isinstance(jobs, list | tuple):
-            raise TypeError(
-                f"jobs must be a list of dicts, not {type(jobs).__name__} "
-                "(of a table: df.to_dict('records'))"
-            )
-        if not jobs:
-            raise ValueError("jobs is empty: give at least one {'title': ..., 'description': ...}")
-        texts = []
-        for i, job in enumerate(jobs):
-            if not isinstance(job, dict) or "title" not in job:
-                raise TypeError(
-                    f"jobs[{i}] must be a dict with a 'title' (and perhaps a 'description'), "
-                    f"not {job!r:.80}"
-                )
+        if errors not in ("mark", "raise"):
+            raise ValueError(f"errors is {errors!r}, but must be 'mark' or 'raise'")
+        self.check(top_k, min_confidence)
+        pairs: dict[int, tuple[str, str]] = {}
+        ranked: list[list[dict]] = []
+        for i, job in enumerate(records_of(jobs)):
+            reason = ""
             try:
-                texts.append(job_texts(job["title"], job.get("description")))
+                pairs[i] = job_texts(*job)
             except (TypeError, ValueError) as error:
-                raise type(error)(f"jobs[{i}]: {error}") from None
-        return self._rank(texts, top_k, explain, min_confidence)
+                if errors == "raise":
+                    raise type(error)(f"jobs[{i}]: {error}") from None
+                reason = str(error)
+            ranked.append([NO_ANSWER | {"reason": reason}])
+        if pairs:
+            found = self._rank(list(pairs.values()), top_k, explain, min_confidence)
+            for i, answers in zip(pairs, found, strict=True):
+                ranked[i] = answers
+        return ranked
 
     def check(self, top_k: int, min_confidence: float | None) -> None:
         """Raise a TypeError or ValueError if one of them cannot be used."""
@@ -348,14 +376,17 @@ class JobClassifier:
             ranked.append(answers[:top_k])
         return ranked
 
-    def best(self, texts: list[tuple[str, str]], top_k: int) -> Ranking:
+    def best(self, texts: list[tuple[str, str]], top_k: int, progress: Progress = None) -> Ranking:
         """The top_k occupations for pairs as job_texts returns them.
 
         Works through blocks, so that memory does not grow with the number of jobs.
+
+        Args:
+            progress: is called now and then with the share of a block that is encoded.
         """
         job_of = {pair: job for job, pair in enumerate(dict.fromkeys(texts))}  # repeated ones once
         blocks = []
-        for scores, described, reasons in self.scores(list(job_of)):
+        for scores, described, reasons in self.scores(list(job_of), progress):
             sharpness = np.where(described, self.calibration["posting"], self.calibration["title"])
             best = scores.max(axis=1, keepdims=True)
             shares = np.exp(sharpness[:, None] * (scores - best))
@@ -390,7 +421,9 @@ class JobClassifier:
         codes[ranking.reasons != ""] = ""
         return codes
 
-    def scores(self, texts: list[tuple[str, str]]) -> Iterator[tuple[np.ndarray, ...]]:
+    def scores(
+        self, texts: list[tuple[str, str]], progress: Progress = None
+    ) -> Iterator[tuple[np.ndarray, ...]]:
         """Scores of all occupations for pairs as job_texts returns them, block by block.
 
         Yields:
@@ -401,7 +434,7 @@ class JobClassifier:
             encoded = [self.read(pair) for pair in texts[start : start + ENCODE_BLOCK]]
             distinct = dict.fromkeys(text for pair in encoded for text in pair)
             row_of = {text: row for row, text in enumerate(distinct)}
-            queries = self.encoder.encode(list(row_of))
+            queries = self.encoder.encode(list(row_of), progress=progress)
             whole_rows, title_rows = np.array([[row_of[t] for t in pair] for pair in encoded]).T
             blocks = math.ceil(len(encoded) / RANK_BLOCK)
             for block in np.array_split(np.arange(len(encoded)), blocks):
@@ -567,7 +600,7 @@ class JobClassifier:
         if corpus is not None:
             if any("tasks" not in texts for texts in corpus.values()):
                 problem = f"{corpus_path} is of an earlier version"
-                raise ValueError(f"{problem}: run python data_preparation.py again")
+                raise ValueError(f"{problem}: {PREPARE}")
             made_from["labels"] = fingerprint(corpus, self.label_mode)
         shipped, cached = self.model_dir / INDEX_FILE, self.data_dir / INDEX_FILE
         saved = read_index(shipped, made_from) or read_index(cached, made_from)
@@ -576,7 +609,7 @@ class JobClassifier:
             if corpus is None:
                 raise FileNotFoundError(
                     f"no {INDEX_FILE} in {self.model_dir} fits its model and score, and "
-                    f"{corpus_path} is missing: run python data_preparation.py and try again"
+                    f"{corpus_path} is missing: {PREPARE}"
                 )
             saved = encode_corpus(self.encoder, corpus, self.label_mode)
             saved.metadata.update(made_from)
@@ -626,7 +659,7 @@ class JobClassifier:
         if any(None in known.texts for known in self.index.known.values()):
             raise FileNotFoundError(
                 f"the texts of the known titles and tasks are in {self.data_dir / 'corpus.json'}, "
-                "which is missing: run python data_preparation.py"
+                f"which is missing: {PREPARE}"
             )
         fewer = copy.copy(self)
         fewer.index = self.index.without(held_out)
@@ -690,13 +723,16 @@ def print_ranking(ranked: list[dict], accepted: Set[str] = frozenset()) -> None:
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description="Rank O*NET-SOC occupations for a job, or for every row of a file; "
-        "without either, run the demo.",
+        "without either, code the titles on standard input, or run the demo.",
         epilog="Examples:\n"
         '  python inference.py "ICU Nurse" --explain\n'
         '  python inference.py "Data Analyst" "Builds dashboards in SQL." --json\n'
-        "  python inference.py --input jobs.csv --output coded.csv --min-confidence 0.5\n"
-        "  python inference.py --evaluate labelled.csv --own-titles titles.csv",
+        "  python inference.py --input jobs.xlsx --min-confidence 0.5\n"
+        "  cat titles.txt | python inference.py > coded.csv\n"
+        "  python inference.py --evaluate labelled.csv --own-titles titles.csv\n\n"
+        f"Exit code: 0; {NOT_ALL_CODED} if rows of --input were not coded; 2 after an error.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
     )
     add = parser.add_argument_group("one job").add_argument
     add("title", nargs="?", help="job title")
@@ -705,12 +741,16 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--json", action="store_true", help="print JSON; also with --evaluate")
     endings = ", ".join(FILES)
     add = parser.add_argument_group("files", f"They end in one of {endings}.").add_argument
-    add("--input", metavar="FILE", help="code every row of it")
-    add("--output", metavar="FILE", help="the coded rows, of the same kind as the input")
+    add("--input", metavar="FILE", help="code every row of it; - is standard input")
+    add("--output", metavar="FILE",
+        help="the coded rows, of the same kind as the input; - is standard output (beside the "
+        "input: jobs.csv becomes jobs.coded.csv)")  # fmt: skip
     add("--evaluate", metavar="FILE", help="tell the accuracy on its rows, which are labelled")
-    add("--title-column", default="title", metavar="NAME", help="job titles (title)")
-    add("--description-column", metavar="NAME", help="descriptions (description, if there is one)")
-    add("--code-column", default="code", metavar="NAME", help="right codes, for --evaluate (code)")
+    add("--title-column", metavar="NAME", help='job titles (title, "Job Title" and the like)')
+    add("--description-column", metavar="NAME", help="descriptions (found likewise, if any)")
+    add("--industry-column", metavar="NAME", help="employers' industries (none)")
+    add("--code-column", metavar="NAME", help="right codes, for --evaluate (code)")
+    add("--no-header", action="store_true", help="the columns of a text are called 1, 2, ...")
     add("--keep-formulas", action="store_true", help="no apostrophe before cells with a formula")
     add = parser.add_argument_group("answers").add_argument
     add("--top-k", type=int, default=3, metavar="K", help="occupations to list (3)")
@@ -724,27 +764,44 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--backend", default="auto", choices=["auto", *ENCODERS], help="what runs the encoder")
     add("--max-seq-length", type=int, metavar="N", help="tokens to read of a text (as trained)")
     args = parser.parse_args(argv)
+    if args.title is None and not args.input and not args.evaluate and is_piped(sys.stdin):
+        args.input = "-"
     if sum([args.title is not None, bool(args.input), bool(args.evaluate)]) > 1:
-        parser.error("give a title, or --input with --output, or --evaluate: one of them")
-    if bool(args.input) != bool(args.output):
-        parser.error("--input and --output belong together")
+        parser.error("give a title, or --input, or --evaluate: one of them")
+    if args.output and not args.input:
+        parser.error("--output needs --input")
     if args.json and args.title is None and not args.evaluate:
         parser.error("--json is for a title or --evaluate")
+    if args.explain and args.title is None:
+        parser.error("--explain is for one title")
     return args
 
 
-def answer(args: argparse.Namespace) -> None:
+def is_piped(stream: Any) -> bool:
+    """Whether something stands ready in a pipe or in a file that was redirected.
+
+    A pipe that stays silent is none: some programs leave one open to whatever they start.
+    """
+    try:
+        status = os.fstat(stream.fileno())
+        if stat.S_ISREG(status.st_mode):
+            return status.st_size > 0
+        ready = stat.S_ISFIFO(status.st_mode) and select.select([stream], [], [], PIPE_SECONDS)[0]
+        return bool(ready and stream.buffer.peek(1))
+    except (AttributeError, OSError, ValueError):  # there is none, or of a kind that cannot tell
+        return False
+
+
+def answer(args: argparse.Namespace) -> int:
+    """Do what the command line asks for; returns the exit code."""
     folders = args.model_dir, args.data_dir
     how = args.label_mode, args.backend, args.max_seq_length
     classifier = JobClassifier(*folders, *how, args.own_titles)
-    columns = args.title_column, args.description_column
-    limits = args.top_k, args.min_confidence
     if args.input:
-        files = args.input, args.output
-        counts = code_file(classifier, *files, *columns, *limits, args.keep_formulas)
-        print(summary(counts), f"written to {args.output}", sep="\n")
-    elif args.evaluate:
-        result = evaluate(classifier, args.evaluate, *columns, args.code_column)
+        return code_input(classifier, args)
+    if args.evaluate:
+        columns = args.title_column, args.description_column, args.code_column
+        result = evaluate(classifier, args.evaluate, *columns)
         print(json.dumps(result, indent=2)) if args.json else print_evaluation(result)
     elif args.title is None:
         run_demo(classifier, args.top_k)
@@ -756,15 +813,49 @@ def answer(args: argparse.Namespace) -> None:
         else:
             print_ranking(ranked)
         if args.explain and None in classifier.index.known["title"].texts:
-            print("known titles and tasks are named once python data_preparation.py has run",
-                  file=sys.stderr)  # fmt: skip
+            print(f"to have known titles and tasks named: {PREPARE}", file=sys.stderr)
+    return 0
+
+
+def code_input(classifier: JobClassifier, args: argparse.Namespace) -> int:
+    """Code a file or standard input; returns the exit code."""
+    with tempfile.TemporaryDirectory() as folder:
+        source = Path(args.input)
+        if args.input == "-":
+            text = sys.stdin.buffer.read()
+            start = text.lstrip()[:1]
+            source = Path(folder) / ("input.jsonl" if start in (b"{", b"[") else "input.txt")
+            source.write_bytes(text)
+        to_stdout = args.output == "-" or (args.input == "-" and not args.output)
+        output = Path(args.output) if args.output else output_beside(source)
+        if to_stdout:
+            output = Path(folder) / output_beside(source).name
+        counts = code_file(
+            classifier,
+            source,
+            output,
+            args.title_column,
+            args.description_column,
+            args.top_k,
+            args.min_confidence,
+            args.keep_formulas,
+            args.industry_column,
+            not args.no_header,
+            tell=lambda line: print(line, file=sys.stderr),
+        )
+        if to_stdout:
+            sys.stdout.buffer.write(output.read_bytes())
+    lines = [summary(counts)] if to_stdout else [summary(counts), f"written to {output}"]
+    print(*lines, sep="\n", file=sys.stderr if to_stdout else sys.stdout)
+    return NOT_ALL_CODED if set(counts) - {"coded", "review"} else 0
 
 
 def main(argv: list[str] | None = None) -> int:
     args = parse(argv)
     try:
-        answer(args)
+        code = answer(args)
         sys.stdout.flush()
+        return code
     except BrokenPipeError:  # whoever reads the output has read enough, such as head
         # Or Python would try once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -772,6 +863,9 @@ def main(argv: list[str] | None = None) -> int:
         goes_on = ": the same command goes on where it was" if args.input else ""
         print(f"\nstopped{goes_on}", file=sys.stderr)
         return 130
+    except ModuleNotFoundError as error:
+        print(f"error: {error}: pip install -r requirements.txt", file=sys.stderr)
+        return 2
     except (ImportError, OSError, ValueError) as error:
         print(f"error: {in_one_line(error, args.output or 'the answer')}", file=sys.stderr)
         return 2

@@ -38,7 +38,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from tqdm import tqdm
 
 from common.anchors import made_up_postings as made_up
-from common.encoders import export_onnx
+from common.encoders import Progress, export_onnx
 from common.evaluation import EVALUATED, TOP_K, hits, wilson
 from common.files import InputError, read_json, write_json
 from common.layers import BUCKETS, LAYERS_FILE, save_layers
@@ -231,7 +231,7 @@ def remember_embeddings(classifier: JobClassifier) -> None:
     """Let the classifier, and those made from it by without, encode every text only once."""
     encode, known = classifier.encoder.encode, {}
 
-    def remembered(texts: list[str]) -> np.ndarray:
+    def remembered(texts: list[str], progress: Progress = None) -> np.ndarray:
         new = [text for text in dict.fromkeys(texts) if text not in known]
         if new:
             known.update(zip(new, encode(new, show_progress_bar=True), strict=True))

@@ -9,7 +9,9 @@ batches     neighbouring occupations together in training, lengths alike
 encoders    the encoder on onnxruntime or torch, its ONNX graph and the export of it
 index       embeddings of label texts and known texts, on disk and ready to compare with
 soc         SOC groups: their digits, codes and names
-tables      CSV, TSV, JSON Lines and Parquet files in and out, and coding every row of one
+tables      files of rows in and out, of many kinds
+columns     which column of a table holds what
+coding      coding every row of a file
 evaluation  how often codes are right, with intervals
 """
 

@@ -1,6 +1,7 @@
 """The encoder on onnxruntime or on torch, its ONNX graph and the export of it."""
 
 import math
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ WEIGHTS = {"onnx": "model_int8.onnx", "torch": "model.safetensors"}  # by engine
 THREADS = 0  # of onnxruntime; 0: as many as there are cores
 TOKENS_PER_RUN = 1024  # encoded at a time: what a layer makes of more does not stay in the cache
 
+Progress = Callable[[float], Any] | None
 
 # ------------------------------------------------------------------------------ encoders
 
@@ -30,12 +32,18 @@ class OnnxEncoder:
         self.tokenizer.no_padding()
         self.session = session_of(model_dir / WEIGHTS["onnx"])
 
-    def encode(self, texts: list[str], show_progress_bar: bool = False) -> np.ndarray:
-        """Unit embeddings, float32, shape (texts, dimensions)."""
+    def encode(
+        self, texts: list[str], show_progress_bar: bool = False, progress: Progress = None
+    ) -> np.ndarray:
+        """Unit embeddings, float32, shape (texts, dimensions).
+
+        Args:
+            progress: is called now and then with the share of the tokens that are encoded.
+        """
         ids = [encoding.ids for encoding in self.tokenizer.encode_batch(texts)]
         lengths = np.array([len(tokens) for tokens in ids])
         dimensions = self.session.get_outputs()[0].shape[1]
-        embeddings = np.empty((len(texts), dimensions), dtype=np.float32)
+        embeddings, encoded = np.empty((len(texts), dimensions), dtype=np.float32), 0
         with tqdm(
             total=len(texts), desc="encoding", unit="text", disable=not show_progress_bar
         ) as bar:
@@ -46,6 +54,9 @@ class OnnxEncoder:
                     inputs = {"input_ids": np.array([ids[row] for row in part])}
                     embeddings[part] = self.session.run(None, inputs)[0]
                     bar.update(len(part))
+                    encoded += length * len(part)
+                    if progress:
+                        progress(encoded / lengths.sum())
         return embeddings
 
 
@@ -67,8 +78,10 @@ class TorchEncoder:
         self.model = SentenceTransformer(str(model_dir), model_kwargs=kwargs, local_files_only=True)
         self.model.max_seq_length = max_seq_length
 
-    def encode(self, texts: list[str], show_progress_bar: bool = False) -> np.ndarray:
-        """Unit embeddings, float32, shape (texts, dimensions)."""
+    def encode(
+        self, texts: list[str], show_progress_bar: bool = False, progress: Progress = None
+    ) -> np.ndarray:
+        """As OnnxEncoder.encode; progress is not told."""
         embeddings = self.model.encode(
             texts,
             normalize_embeddings=True,

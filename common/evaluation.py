@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from common.columns import required_column
 from common.soc import DIGITS
-from common.tables import jobs_in, read_jobs
+from common.tables import read_jobs
 from common.text import job_texts
 
 TOP_K = (1, 3, 5)
@@ -42,17 +43,18 @@ def wilson(share: float, n: int) -> tuple[float, float]:
 def evaluate(
     classifier: Any,
     path: str | Path,
-    title_column: str = "title",
+    title_column: str | None = None,
     description_column: str | None = None,
-    code_column: str = "code",
+    code_column: str | None = None,
 ) -> dict[str, Any]:
     """How often the classifier is right on labelled jobs.
 
     Args:
         classifier: a JobClassifier.
-        path: .csv, .tsv (both with a header, in UTF-8), .jsonl or .parquet.
+        path: a file of jobs, of any kind that code_file reads.
         title_column, description_column: as for code_file.
-        code_column: column with the right code, of 8 or 6 digits, or several with '|' between.
+        code_column: column with the right code, of 8 or 6 digits, or several with '|' between; by
+            default "code", "SOC code" and the like.
 
     Returns:
         {"rows": jobs evaluated, "skipped": {reason: rows},
@@ -125,14 +127,18 @@ def evaluate(
 
 
 def labelled_jobs(
-    path: str | Path, title_column: str, description_column: str | None, code_column: str
+    path: str | Path,
+    title_column: str | None,
+    description_column: str | None,
+    code_column: str | None,
 ) -> tuple[list[tuple[str, str]], list[set[str]], Counter]:
     """The jobs in a file as job_texts returns them, their codes, and why rows were skipped."""
-    table, description_column = read_jobs(path, title_column, description_column, code_column)
+    jobs = read_jobs(path, title_column, description_column)
+    code_column = required_column(jobs.table, "code", code_column)
     pairs, accepted, skipped = [], [], Counter()
-    for part in table.parts():
-        titles, descriptions = jobs_in(table, part, title_column, description_column)
-        labels, problems = table.column(part, code_column), table.problems(part)
+    for part in jobs.table.parts():
+        titles, descriptions = jobs.texts(part)
+        labels, problems = jobs.table.column(part, code_column), jobs.table.problems(part)
         for title, description, label, problem in zip(
             titles, descriptions, labels, problems, strict=True
         ):
@@ -142,7 +148,7 @@ def labelled_jobs(
             try:
                 if problem:
                     raise ValueError(problem)
-                pairs.append(job_texts("" if title is None else title, description))
+                pairs.append(job_texts(title, description))
                 accepted.append(codes)
             except (TypeError, ValueError) as error:
                 skipped[str(error)] += 1

@@ -7,9 +7,20 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+PROJECT = Path(__file__).resolve().parent.parent  # the folder of the scripts
+
 
 class InputError(Exception):
     """Something the user can mend; its text is the one line they see (exit code 2)."""
+
+
+def here_or_beside_scripts(path: str | Path) -> Path:
+    """A path as given; a relative one that is not there from the folder of the scripts, if it is.
+
+    So the scripts find their folders whatever folder they are called from.
+    """
+    beside = PROJECT / path
+    return beside if beside.exists() and not Path(path).exists() else Path(path)
 
 
 def sha256(path: Path) -> str:

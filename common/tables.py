@@ -1,73 +1,124 @@
-"""CSV, TSV, JSON Lines and Parquet files in and out, and coding every row of one."""
+"""Files of rows in and out: delimited text, a title a line, JSON, Excel workbooks and Parquet."""
 
+import codecs
 import csv
+import gzip
 import json
-import os
+import re
 import shutil
-from collections import Counter
+import zipfile
 from collections.abc import Iterator
-from itertools import islice
+from io import TextIOWrapper
+from itertools import chain, islice
 from pathlib import Path
-from typing import Any, TextIO
+from types import SimpleNamespace
+from typing import Any, NamedTuple, TextIO
 
-from tqdm import tqdm
-
-from common.files import write_whole
-from common.text import job_texts
+from common.columns import find_column, is_named, required_column
 
 ROWS_PER_PART = 2000  # rows kept at a time; an interrupted run loses no more
-REMEMBERED = (
-    100_000  # jobs whose answers are kept, since files name the same titles again and again
-)
+CHUNK = 1 << 20  # bytes looked at together
 
-ADDED = ("soc_code", "soc_title", "soc_score", "soc_confidence")  # each followed by the rank
-# Where there is a least confidence: "review" or "", and the SOC group to fall back to
-FALLBACK = ("fallback_code", "fallback_title", "fallback_confidence")
-REVIEW = ("soc_review", *(f"soc_{name}" for name in FALLBACK))
-NUMBERS = ("soc_score", "soc_confidence", "soc_fallback_confidence")  # how their names begin
-PROBLEM = "soc_problem"  # why a row was not coded
+NUMBERS = ("soc_score", "soc_confidence", "soc_fallback_confidence")  # columns that begin so
 BAD_LINE = "soc_line"  # keeps a line that is no JSON object
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what begins so, a spreadsheet takes for a formula
+SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # a first line by which Excel is told
+NOT_ASCII, BROKEN = re.compile(r"[^\x00-\x7f]"), re.compile("[\udc80-\udcff]")
 
 Row = tuple[Any, str]  # a row, and what is wrong about it, if anything
 
 
-# ------------------------------------------------------------------------------ files
+# ------------------------------------------------------------------------------ text
 
 
-class DelimitedFile:
-    """A CSV or TSV file with a header, in UTF-8. Its parts are lists of rows."""
+def opened(path: Path) -> Any:
+    """A file of bytes, unpacked if its name ends in .gz."""
+    return gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb")
 
-    keep_formulas = False
+
+def ending_of(path: Path) -> str:
+    """What a name ends in, in small letters: .csv, and .csv.gz in whole."""
+    ends = path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]
+    return "".join(ends).lower()
+
+
+def encoding_of(path: Path) -> str:
+    """UTF-8, or what else Excel saves text in: UTF-16 and, on Windows, code page 1252."""
+    with opened(path) as file:
+        chunk = file.read(CHUNK)
+        if chunk.startswith(codecs.BOM_UTF16_BE):
+            return "utf-16-be"
+        zeros = chunk[1:1000:2].count(0)  # every other byte of English in UTF-16
+        if chunk.startswith(codecs.BOM_UTF16_LE) or 2 * zeros > len(chunk[1:1000:2]):
+            return "utf-16-le"
+        decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
+        broken, letters = 0, 0
+        while chunk:
+            text = decode(chunk)
+            broken += len(BROKEN.findall(text))
+            letters += len(NOT_ASCII.findall(text))
+            chunk = file.read(CHUNK)
+    # Where few of many are broken it is damaged UTF-8, where nearly all are it is another code
+    return "cp1252" if 2 * broken > letters else "utf-8"
+
+
+class Table:
+    """The rows of a file, read in parts, and written in parts with more columns."""
+
+    path: Path
+    columns: list[str]
+    keep_formulas = False  # of text: see coding.code_file
+
+    def about(self) -> list[str]:
+        """What was guessed of the file, for people."""
+        return []
+
+    def __len__(self) -> int:
+        raise NotImplementedError
+
+    def parts(self) -> Iterator[Any]:
+        raise NotImplementedError
+
+    def column(self, part: Any, name: str) -> list[Any]:
+        """The cells of a column; None where there is none."""
+        raise NotImplementedError
+
+    def problems(self, part: Any) -> list[str]:
+        """What is wrong with each row, "" for nothing."""
+        return [""] * len(part)
+
+    def write(self, path: Path, part: Any, added: dict[str, list], first: bool) -> None:
+        """Write a part with columns added; the first has the header."""
+        raise NotImplementedError
+
+    def join(self, parts: list[Path], path: Path) -> None:
+        """Put written parts together."""
+        raise NotImplementedError
+
+
+class TextFile(Table):
+    """A file of text, one row after the other. Its parts are lists of rows."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        with open(path, "rb") as file:
-            self.bom = file.read(3) == b"\xef\xbb\xbf"  # Excel knows UTF-8 by it
-        csv.field_size_limit(2**31 - 1)
-        with self.open() as file:
-            header = file.readline()
-            is_tsv = path.suffix.lower() == ".tsv"
-            self.delimiter = "\t" if is_tsv else max(",;", key=header.count)
-            file.seek(0)
-            self.columns = next(csv.reader(file, delimiter=self.delimiter), [])
+        self.path, self.encoding = path, encoding_of(path)
+        with opened(path) as file:
+            start = file.read(4).decode(self.encoding, "ignore")
+        self.mark = "\ufeff" if start.startswith("\ufeff") else ""  # Excel knows Unicode by it
 
     def open(self) -> TextIO:
-        # Bytes that are no UTF-8 are read as surrogates, and so written as they were
-        return open(self.path, encoding="utf-8-sig", errors="surrogateescape", newline="")
+        # Bytes that are no text are read as surrogates, and so written as they were
+        errors = "surrogatepass" if self.encoding.startswith("utf-16") else "surrogateescape"
+        file = TextIOWrapper(opened(self.path), self.encoding, errors, newline="")
+        file.read(len(self.mark))
+        return file
+
+    def about(self) -> list[str]:
+        names = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
+        return [f"encoded in {names[self.encoding]}"] if self.encoding in names else []
 
     def rows(self) -> Iterator[Row]:
-        n = len(self.columns)
-        with self.open() as file:
-            lines = filter(None, csv.reader(file, delimiter=self.delimiter))
-            for fields in islice(lines, 1, None):
-                problem = ""
-                if len(fields) > n:
-                    problem = f"{len(fields)} fields, but the header has {n}"
-                # Nothing is lost: what is too much stays in the last column
-                fields[n - 1 :] = [self.delimiter.join(fields[n - 1 :])]
-                yield fields + [""] * (n - len(fields)), problem
+        raise NotImplementedError
 
     def __len__(self) -> int:
         return sum(1 for _ in self.rows())
@@ -77,12 +128,87 @@ class DelimitedFile:
         while part := list(islice(rows, ROWS_PER_PART)):
             yield part
 
+    def problems(self, part: list[Row]) -> list[str]:
+        return [problem for _, problem in part]
+
+
+class DelimitedFile(TextFile):
+    """A file with a delimiter between its cells, CSV above all."""
+
+    def __init__(self, path: Path, header: bool = True) -> None:
+        super().__init__(path)
+        csv.field_size_limit(2**31 - 1)
+        with self.open() as file:
+            first = next(filter(str.strip, file), "")
+        told = SEPARATOR.fullmatch(first)
+        self.first_line = first if told else ""
+        if told:
+            self.delimiter = told[1]
+        else:
+            is_tsv = ending_of(path).startswith(".tsv")
+            self.delimiter = "\t" if is_tsv else max(",;\t", key=first.count)
+        # Excel saves blank rows above a table as well
+        self.columns, self.above = [], 0  # records above the rows
+        for fields in self.records():
+            self.columns = fields if header else [str(n) for n in range(1, len(fields) + 1)]
+            if any(map(str.strip, fields)):
+                self.above += header
+                break
+            self.above += 1
+
+    def records(self) -> Iterator[list[str]]:
+        """The cells of all lines that are not blank.
+
+        Raises:
+            ValueError: a quotation mark opens a cell that nothing closes. Python's reader would
+                take the rest of the file for that cell.
+        """
+        lines: list[str] = []  # of the record
+        with self.open() as file:
+
+            def read() -> Iterator[str]:
+                for line in file:
+                    lines.append(line)
+                    yield line
+
+            number = 1
+            for fields in csv.reader(read(), delimiter=self.delimiter):
+                start, number = number, number + len(lines)
+                if any('"' in line for line in lines):
+                    fields = self.checked(fields, lines, start)
+                is_told = self.first_line and lines == [self.first_line]
+                lines.clear()
+                if fields and not is_told:
+                    yield fields
+
+    def checked(self, fields: list[str], lines: list[str], start: int) -> list[str]:
+        """The cells of a record with quotation marks, given its lines."""
+        try:
+            list(csv.reader(lines, delimiter=self.delimiter, strict=True))
+        except csv.Error as error:
+            if len(lines) > 1 or "unexpected end" in str(error):
+                raise ValueError(
+                    f"{self.path}, line {start}: a quotation mark opens a cell there that none "
+                    "closes: mend that line"
+                ) from None
+            # Marks that are part of the text, as in "Senior" Nurse, stay
+            as_they_are = lines[0].rstrip("\r\n").split(self.delimiter)
+            return as_they_are if len(as_they_are) == len(fields) else fields
+        return fields
+
+    def rows(self) -> Iterator[Row]:
+        n = len(self.columns)
+        for fields in islice(self.records(), self.above, None):
+            problem = ""
+            if len(fields) > n:
+                problem = f"{len(fields)} fields, but the header has {n}"
+            # Nothing is lost: what is too much stays in the last column
+            fields[n - 1 :] = [self.delimiter.join(fields[n - 1 :])]
+            yield fields + [""] * (n - len(fields)), problem
+
     def column(self, part: list[Row], name: str) -> list[Any]:
         place = self.columns.index(name)
         return [fields[place] for fields, _ in part]
-
-    def problems(self, part: list[Row]) -> list[str]:
-        return [problem for _, problem in part]
 
     def write(self, path: Path, part: list[Row], added: dict[str, list], first: bool) -> None:
         rows = [[*self.columns, *added]] if first else []
@@ -90,12 +216,16 @@ class DelimitedFile:
             rows.append([*fields, *values])
         if not self.keep_formulas:
             rows = [[without_formula(cell) for cell in row] for row in rows]
-        encoding = "utf-8-sig" if first and self.bom else "utf-8"
-        with open(path, "w", encoding=encoding, errors="surrogateescape", newline="") as file:
-            csv.writer(file, delimiter=self.delimiter, lineterminator="\n").writerows(rows)
+        delimiter = self.delimiter
+        if path.suffix != ending_of(self.path).removesuffix(".gz"):
+            delimiter = "," if path.suffix == ".csv" else "\t"
+        errors = "surrogatepass" if self.encoding.startswith("utf-16") else "surrogateescape"
+        with open(path, "w", encoding=self.encoding, errors=errors, newline="") as file:
+            file.write((self.mark + self.first_line) * first)
+            csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
 
     def join(self, parts: list[Path], path: Path) -> None:
-        with open(path, "wb") as whole:
+        with gzip.open(path, "wb") if path.suffix == ".gz" else open(path, "wb") as whole:
             for part in parts:
                 with open(part, "rb") as file:
                     shutil.copyfileobj(file, whole)
@@ -112,16 +242,50 @@ def without_formula(cell: Any) -> Any:
     return cell
 
 
-class JsonLinesFile(DelimitedFile):
-    """A file with a JSON object in every line."""
+class LinesFile(DelimitedFile):
+    """A title in every line, perhaps below a line that says so."""
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        objects = (row for row, problem in self.rows() if not problem)
-        self.columns = list(next(objects, {}))
+        super().__init__(path)
+        self.above = int(bool(self.columns) and is_named(self.columns[0], "title"))
+        self.columns, self.delimiter = ["title"], "\t"
 
     def rows(self) -> Iterator[Row]:
         with self.open() as file:
+            for line in islice(filter(str.strip, file), self.above, None):
+                yield [line.rstrip("\r\n")], ""
+
+
+def text_table(path: Path, header: bool = True) -> DelimitedFile:
+    """A .txt file: delimited if it has tabs, or a header of several columns; else lines."""
+    table = DelimitedFile(path, header)
+    named = header and any(is_named(name, "title") for name in table.columns)
+    if "\t" in table.delimiter or (named and len(table.columns) > 1):
+        return table
+    return LinesFile(path)
+
+
+class JsonFile(TextFile):
+    """A list of JSON objects, or one in every line."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        with self.open() as file:
+            self.is_list = next(filter(str.strip, file), "").lstrip().startswith("[")
+        some = islice(self.rows(), ROWS_PER_PART)
+        self.columns = list(dict.fromkeys(chain(*(row for row, problem in some if not problem))))
+
+    def rows(self) -> Iterator[Row]:
+        with self.open() as file:
+            if self.is_list:
+                try:
+                    found = json.load(file)
+                except (ValueError, RecursionError) as error:
+                    raise ValueError(f"{self.path} is no JSON: {error}") from None
+                for row in found:
+                    is_object = isinstance(row, dict)
+                    yield (row, "") if is_object else ({BAD_LINE: row}, "no JSON object")
+                return
             for line in filter(str.strip, file):
                 try:
                     row = json.loads(line)
@@ -145,18 +309,97 @@ class JsonLinesFile(DelimitedFile):
                     line = json.dumps(row).encode()
                 file.write(line + b"\n")
 
+    def join(self, parts: list[Path], path: Path) -> None:
+        as_list = ending_of(path) == ".json" and (self.is_list or ending_of(self.path) != ".json")
+        with gzip.open(path, "wb") if path.suffix == ".gz" else open(path, "wb") as whole:
+            start = b"[\n"
+            for part in parts:
+                with open(part, "rb") as file:
+                    for line in file:
+                        whole.write(start + line.rstrip(b"\n") if as_list else line)
+                        start = b",\n"
+            whole.write(b"\n]\n" if as_list else b"")
 
-class ParquetFile:
+
+# ------------------------------------------------------------------------------ other files
+
+
+class ExcelFile(Table):
+    """A workbook, of which the first sheet that has rows is coded; the others are kept.
+
+    Its parts are lists of rows, each with its number in the sheet. What is added is kept as JSON
+    until the end, when it is put into a copy of the workbook: so cells stay what they were. Charts
+    and pictures get lost, and formulas are computed anew when Excel opens it.
+    """
+
+    def __init__(self, path: Path) -> None:
+        try:
+            import openpyxl
+        except ImportError:
+            raise ImportError(f"{path} needs openpyxl: pip install openpyxl") from None
+        self.path, self.load = path, openpyxl.load_workbook
+        book = self.load(path, read_only=True, data_only=True)  # what formulas came to
+        self.columns: list[str] = []
+        self.sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+        for sheet in self.sheets:
+            sheet.reset_dimensions()  # some programs write wrong ones
+            self.sheet = sheet
+            self.header, cells = next(self.filled(), (1, ()))
+            self.columns = ["" if cell is None else str(cell) for cell in cells]
+            if self.columns:
+                break
+        while self.columns and not self.columns[-1]:
+            self.columns.pop()
+
+    def about(self) -> list[str]:
+        return [f"in sheet {self.sheet.title!r}"] if len(self.sheets) > 1 else []
+
+    def filled(self) -> Iterator[tuple[int, tuple]]:
+        """The rows that are not blank, with their numbers."""
+        for number, cells in enumerate(self.sheet.iter_rows(values_only=True), start=1):
+            if any(cell is not None and str(cell).strip() for cell in cells):
+                yield number, cells
+
+    def __len__(self) -> int:
+        return sum(1 for _ in self.filled()) - 1
+
+    def parts(self) -> Iterator[list]:
+        rows = islice(self.filled(), 1, None)
+        while part := list(islice(rows, ROWS_PER_PART)):
+            yield part
+
+    def column(self, part: list, name: str) -> list[Any]:
+        place = self.columns.index(name)
+        cells = [cells[place] if place < len(cells) else None for _, cells in part]
+        return [cell if cell is None else str(cell) for cell in cells]
+
+    def write(self, path: Path, part: list, added: dict[str, list], first: bool) -> None:
+        rows = [number for number, _ in part]
+        path.write_text(json.dumps({"rows": rows, "added": added}), encoding="utf-8")
+
+    def join(self, parts: list[Path], path: Path) -> None:
+        book = self.load(self.path)
+        sheet = book[self.sheet.title]
+        for part in parts:
+            content = json.loads(part.read_text(encoding="utf-8"))
+            for column, name in enumerate(content["added"], start=len(self.columns) + 1):
+                sheet.cell(self.header, column, name)
+                for row, value in zip(content["rows"], content["added"][name], strict=True):
+                    cell = sheet.cell(row, column, value)
+                    if isinstance(value, str):
+                        cell.number_format = "@"  # text, or Excel may make a date of 11-2021
+        book.save(path)
+
+
+class ParquetFile(Table):
     """A Parquet file, read and written by pyarrow. Its parts are record batches."""
-
-    keep_formulas = True
 
     def __init__(self, path: Path) -> None:
         try:
             import pyarrow.parquet
         except ImportError:
             raise ImportError(f"{path} needs pyarrow: pip install pyarrow") from None
-        self.arrow = pyarrow
+        self.path, self.arrow = path, pyarrow
         try:
             self.file = pyarrow.parquet.ParquetFile(path)
         except pyarrow.ArrowInvalid as error:
@@ -172,9 +415,6 @@ class ParquetFile:
     def column(self, part: Any, name: str) -> list[Any]:
         return part.column(name).to_pylist()
 
-    def problems(self, part: Any) -> list[str]:
-        return [""] * part.num_rows
-
     def write(self, path: Path, part: Any, added: dict[str, list], first: bool) -> None:
         table = self.arrow.Table.from_batches([part])
         for name, values in added.items():
@@ -189,59 +429,145 @@ class ParquetFile:
                 writer.write_table(self.arrow.parquet.read_table(part))
 
 
-Table = DelimitedFile | ParquetFile
-FILES: dict[str, type[Table]] = {
+# ------------------------------------------------------------------------------ reading
+
+FILES: dict[str, Any] = {
     ".csv": DelimitedFile,
     ".tsv": DelimitedFile,
-    ".jsonl": JsonLinesFile,
+    ".txt": text_table,
+    ".json": JsonFile,
+    ".jsonl": JsonFile,
+    ".ndjson": JsonFile,
+    ".xlsx": ExcelFile,
     ".parquet": ParquetFile,
 }
+TEXT = (".csv", ".tsv", ".txt")  # of which one may become another
+JSON = (".json", ".jsonl", ".ndjson")  # and so of these
 
 
-def read_table(path: str | Path, *names: str | None) -> Table:
-    """A file that has some columns; None names none.
+def kind_of(path: Path) -> str:
+    """The ending by which a file is read, as in FILES, .gz aside.
+
+    Raises:
+        ValueError: there is none such.
+    """
+    kind = ending_of(path).removesuffix(".gz")
+    packed = ending_of(path).endswith(".gz")
+    if kind not in FILES or (packed and kind not in TEXT + JSON):
+        endings = f"{', '.join(FILES)}, text also in .gz"
+        raise ValueError(f"{path} must end in one of {endings}")
+    return kind
+
+
+def read_table(path: str | Path, header: bool = True) -> Table:
+    """A file of rows.
+
+    Args:
+        header: whether the first row names the columns; else they are called 1, 2, ...
 
     Raises:
         FileNotFoundError: there is no such file.
-        ValueError: it cannot be read, has no rows, or not just one column of a name.
+        ValueError: it cannot be read, or has no rows.
     """
     path = Path(path)
-    if path.suffix.lower() not in FILES:
-        raise ValueError(f"{path} must end in one of {', '.join(FILES)}")
-    table = FILES[path.suffix.lower()](path)
-    for name in filter(None, names):
-        if name not in table.columns:
-            found = ", ".join(map(repr, table.columns)) or "none"
-            raise ValueError(f"{path} has no column {name!r}, but {found}")
-        if table.columns.count(name) > 1:
-            raise ValueError(f"{path} has several columns {name!r}: rename all but one")
-    if not len(table):
+    kind = kind_of(path)
+    if not header and kind not in TEXT:
+        raise ValueError(f"{path} needs a header: only {', '.join(TEXT)} are read without one")
+    try:
+        table = FILES[kind](path) if header else FILES[kind](path, header)
+        n = len(table)
+    except (UnicodeError, EOFError, KeyError, csv.Error, gzip.BadGzipFile, zipfile.error) as error:
+        raise ValueError(f"{path} cannot be read: {error}") from None
+    if not n:
         raise ValueError(f"{path} has no rows")
     return table
 
 
+class Jobs(NamedTuple):
+    """A file of jobs, and which of its columns hold what."""
+
+    table: Table
+    title: str
+    description: str | None
+    industry: str | None
+
+    def texts(self, part: Any) -> tuple[list[Any], list[Any]]:
+        """Titles and descriptions of a part of the file; None where there is none."""
+        titles = self.table.column(part, self.title)
+        if self.industry is not None:
+            industries = self.table.column(part, self.industry)
+            titles = [
+                f"{industry} {title}" if title and industry else title
+                for industry, title in zip(industries, titles, strict=True)
+            ]
+        if self.description is None:
+            return titles, [None] * len(titles)
+        return titles, self.table.column(part, self.description)
+
+    def about(self) -> str:
+        """What is read of the file, in one line for people."""
+        facts = [f"titles in column {self.title!r}"]
+        if self.industry is not None:
+            facts.append(f"industries in {self.industry!r}")
+        if self.description is not None:
+            facts.append(f"descriptions in {self.description!r}")
+        else:
+            facts.append("no descriptions")
+        return f"{self.table.path.name}: {', '.join(facts + self.table.about())}"
+
+
 def read_jobs(
-    path: str | Path, title_column: str, description_column: str | None, *others: str
-) -> tuple[Table, str | None]:
-    """A file of jobs, and its column of descriptions: by default "description" if it has one.
+    path: str | Path,
+    title_column: str | None = None,
+    description_column: str | None = None,
+    industry_column: str | None = None,
+    header: bool = True,
+) -> Jobs:
+    """A file of jobs. Columns that are not given are found by their names, see COLUMN_NAMES.
 
     Raises:
-        FileNotFoundError, ValueError: as from read_table.
+        FileNotFoundError, ValueError: as from read_table and find_column.
     """
-    table = read_table(path, title_column, description_column, *others)
-    if description_column is None and "description" in table.columns:
-        description_column = "description"
-    return table, description_column
+    table = read_table(path, header)
+    return Jobs(
+        table,
+        required_column(table, "title", title_column),
+        find_column(table, "description", description_column),
+        find_column(table, "industry", industry_column),
+    )
 
 
-def jobs_in(
-    table: Table, part: Any, title_column: str, description_column: str | None
-) -> tuple[list[Any], list[Any]]:
-    """Titles and descriptions of a part of a file; None where there is none."""
-    titles = table.column(part, title_column)
-    if description_column is None:
-        return titles, [None] * len(titles)
-    return titles, table.column(part, description_column)
+def records_of(jobs: Any) -> list[tuple[Any, Any]]:
+    """Titles and descriptions of jobs in memory, as JobClassifier.predict_batch takes them.
+
+    Raises:
+        TypeError, ValueError: there are none, or they are nothing of the kind.
+    """
+    if isinstance(jobs, str | bytes | dict) or not hasattr(jobs, "__iter__"):
+        raise TypeError(f"jobs must be a list of titles or of dicts, not {type(jobs).__name__}")
+    if hasattr(jobs, "columns"):  # a DataFrame
+        table = SimpleNamespace(path="the table", columns=[str(name) for name in jobs.columns])
+        title = required_column(table, "title", None)
+        description = find_column(table, "description", None)
+        titles = jobs.iloc[:, table.columns.index(title)].tolist()
+        descriptions = [""] * len(titles)
+        if description is not None:
+            descriptions = jobs.iloc[:, table.columns.index(description)].tolist()
+        records: list[tuple[Any, Any]] = list(zip(titles, descriptions, strict=True))
+    else:
+        jobs = list(jobs)
+        dicts = [job for job in jobs if isinstance(job, dict)]
+        if dicts and not any(name in job for job in dicts for name in ("title", "job_title")):
+            raise TypeError(f"jobs: no dict has a 'title', the first is {dicts[0]!r:.80}")
+        records = [
+            (job.get("title", job.get("job_title")), job.get("description"))
+            if isinstance(job, dict)
+            else (job, None)
+            for job in jobs
+        ]
+    if not records:
+        raise ValueError("jobs is empty: give at least one title")
+    return records
 
 
 def read_own_titles(path: str | Path) -> list[tuple[str, str]]:
@@ -250,189 +576,12 @@ def read_own_titles(path: str | Path) -> list[tuple[str, str]]:
     Raises:
         FileNotFoundError, ValueError: as from read_table, or a row has too many fields.
     """
-    table, pairs = read_table(path, "title", "code"), []
+    table, pairs = read_table(path), []
+    columns = required_column(table, "title", None), required_column(table, "code", None)
     for part in table.parts():
-        titles, codes = table.column(part, "title"), table.column(part, "code")
+        titles, codes = (table.column(part, name) for name in columns)
         for title, code, problem in zip(titles, codes, table.problems(part), strict=True):
             if problem:
                 raise ValueError(f"{path}, row {len(pairs) + 1}: {problem}")
             pairs.append((title or "", str(code).strip()))
     return pairs
-
-
-# ------------------------------------------------------------------------------ coding
-
-
-def code_file(
-    classifier: Any,
-    input_path: str | Path,
-    output_path: str | Path,
-    title_column: str = "title",
-    description_column: str | None = None,
-    top_k: int = 3,
-    min_confidence: float | None = None,
-    keep_formulas: bool = False,
-) -> dict[str, int]:
-    """Code every row of a CSV, TSV, JSON Lines or Parquet file.
-
-    The output, of the same kind, has all columns of the input, then for each rank soc_code_1,
-    soc_title_1, soc_score_1, soc_confidence_1, ..., and soc_problem, which says why a row was not
-    coded; with min_confidence also soc_review ("review" where the first answer is less sure) and
-    for these soc_fallback_code, soc_fallback_title and soc_fallback_confidence, the deepest SOC
-    group that is sure enough. It is written in parts, into a folder beside it, and put together at
-    the end: a run that was interrupted goes on when it is started again.
-
-    Args:
-        classifier: a JobClassifier.
-        input_path, output_path: .csv, .tsv (both with a header, in UTF-8), .jsonl or .parquet.
-        title_column: column with the job titles.
-        description_column: column with the descriptions; by default "description" if there is one.
-        top_k: occupations for each row.
-        min_confidence: as for predict.
-        keep_formulas: of CSV and TSV, write cells that begin with =, +, -, @, tab or carriage
-            return as they are. Else all but numbers get an apostrophe before them, so that no
-            spreadsheet runs them.
-
-    Returns:
-        How many rows were "coded", coded but marked for "review", or not coded for which reason.
-
-    Raises:
-        FileNotFoundError: there is no such input.
-        FileExistsError: the output exists.
-        ValueError: the file cannot be read, a column is missing, or an unfinished run is of
-            another input.
-    """
-    path, output = Path(input_path), Path(output_path)
-    if output.suffix.lower() != path.suffix.lower():
-        endings = ", ".join(FILES)
-        raise ValueError(f"{path} and {output} must have the same ending, one of {endings}")
-    if output.exists():
-        raise FileExistsError(f"{output} exists already: delete it or give another name")
-    table, description_column = read_jobs(path, title_column, description_column)
-    table.keep_formulas = keep_formulas
-    classifier.check(top_k, min_confidence)
-    added = added_columns(top_k, min_confidence)
-    for name in added:
-        if name in table.columns:
-            raise ValueError(f"{path} has a column {name!r}, which is to be added: rename it")
-
-    # What is done already, if an earlier run of just this was interrupted
-    folder = output.with_name(f".{output.name}.parts")
-    run = {
-        "input": [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns],
-        "columns": [title_column, description_column, *added],
-        "min_confidence": min_confidence,
-        "keep_formulas": keep_formulas,
-        "classifier": classifier.identity,
-    }
-    run_file = folder / "run.json"
-    if run_file.is_file() and json.loads(run_file.read_text()) != run:
-        raise ValueError(
-            f"{folder} holds an unfinished run of another input or other settings: delete it"
-        )
-    folder.mkdir(exist_ok=True)
-    write_whole(run_file, json.dumps(run))
-
-    counts = Counter({"coded": 0})
-    answers: dict[tuple[str, str], tuple] = {}
-    paths = []
-    with tqdm(total=len(table), desc="coding", unit="row", smoothing=0) as progress:
-        for part in table.parts():
-            paths.append(folder / f"{len(paths):06}{output.suffix}")
-            tally = paths[-1].with_suffix(".json")
-            if not tally.is_file():  # it comes after the part
-                jobs = jobs_in(table, part, title_column, description_column)
-                problems = table.problems(part)
-                columns = new_columns(classifier, *jobs, top_k, min_confidence, problems, answers)
-                table.write(paths[-1], part, columns, first=len(paths) == 1)
-                write_whole(tally, json.dumps(outcomes(columns)))
-            done = Counter(json.loads(tally.read_text()))
-            counts.update(done)
-            progress.update(done.total())
-    table.join(paths, folder / output.name)
-    os.replace(folder / output.name, output)
-    shutil.rmtree(folder)
-    return counts
-
-
-def added_columns(top_k: int, min_confidence: float | None) -> list[str]:
-    """The columns that coding adds to a table."""
-    names = [f"{name}_{rank}" for rank in range(1, top_k + 1) for name in ADDED]
-    if min_confidence is not None:
-        names += REVIEW
-    return [*names, PROBLEM]
-
-
-def new_columns(
-    classifier: Any,
-    titles: list[Any],
-    descriptions: list[Any],
-    top_k: int,
-    min_confidence: float | None = None,
-    problems: list[str] | None = None,
-    answers: dict[tuple[str, str], tuple] | None = None,
-) -> dict[str, list]:
-    """What coding adds to a table, by the names of added_columns.
-
-    Args:
-        titles, descriptions: of the rows; None where there is none.
-        top_k, min_confidence: as for predict.
-        problems: what is wrong with rows already, "" for nothing; such rows are not coded.
-        answers: of jobs that came before, by their texts; looked up, and added to.
-    """
-    problems = list(problems or [""] * len(titles))
-    answers = {} if answers is None else answers
-    pairs = {}
-    for row, (title, description) in enumerate(zip(titles, descriptions, strict=True)):
-        if not problems[row]:
-            try:
-                pairs[row] = job_texts("" if title is None else title, description)
-            except (TypeError, ValueError) as error:
-                problems[row] = str(error)
-    if len(answers) > REMEMBERED:
-        answers.clear()
-    new = [pair for pair in dict.fromkeys(pairs.values()) if pair not in answers]
-    if new:
-        answers.update(zip(new, zip(*classifier.best(new, top_k), strict=True), strict=True))
-
-    *names, _ = added_columns(top_k, min_confidence)
-    columns: dict[str, list] = {name: [None] * len(titles) for name in names}
-    for row, pair in pairs.items():
-        occupations, scores, confidences, groups, group_confidences, reason = answers[pair]
-        if reason:
-            problems[row] = reason
-            continue
-        values = []
-        for i, score, share in zip(occupations, scores, confidences, strict=True):
-            code, title = classifier.codes[i], classifier.titles[i]
-            values += [code, title, round(float(score), 4), round(float(share), 4)]
-        if min_confidence is not None:
-            found = classifier.review(confidences[0], groups, group_confidences, min_confidence)
-            share = found["fallback_confidence"]
-            values += ["review" if found["review"] else "", found["fallback_code"]]
-            values += [found["fallback_title"], share and round(share, 4)]
-        for column, value in zip(columns.values(), values, strict=True):
-            column[row] = value
-    return columns | {PROBLEM: problems}
-
-
-def outcomes(columns: dict[str, list]) -> Counter:
-    """How many rows were "coded", are for "review", or have which problem."""
-    reviews = columns.get(REVIEW[0], [None] * len(columns[PROBLEM]))
-    counts = Counter()
-    for problem, review in zip(columns[PROBLEM], reviews, strict=True):
-        counts[problem or review or "coded"] += 1
-    return counts
-
-
-def summary(counts: dict[str, int]) -> str:
-    """What became of the rows of a file, by the counts of code_file, as lines of text."""
-    problems = Counter(counts)
-    sure, review = problems.pop("coded"), problems.pop("review", 0)
-    marked = f", {review:,} of them marked for review" if review else ""
-    lines = [f"{sure + review:,} of {sum(counts.values()):,} rows coded{marked}"]
-    for problem, count in problems.most_common(5):
-        lines.append(f"{count:>9,} not coded: {problem}")
-    if len(problems) > 5:
-        lines.append(f"          and others: see column {PROBLEM}")
-    return "\n".join(lines)

@@ -1,6 +1,7 @@
 """When two texts are the same, and how a title and a description become one, or a label text."""
 
 import re
+from typing import Any
 
 # What stands in tables where there is no description, in small letters
 PLACEHOLDERS = ("nan", "none", "null", "n/a", "na", "-", "--", ".", "tbd")
@@ -18,18 +19,25 @@ def normalize(text: str) -> str:
     return " ".join(text.casefold().split())
 
 
-def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
+def is_missing(value: Any) -> bool:
+    """Whether a cell of a table is empty: None, NaN, pandas' NA or NaT."""
+    if isinstance(value, str):
+        return False
+    return value is None or type(value).__name__ in ("NAType", "NaTType") or value != value
+
+
+def job_texts(title: str | None, description: str | None = "") -> tuple[str, str]:
     """The two texts that are encoded for a job: title and description in one, and the title alone.
 
-    They are joined as in the label texts. A description that a table lacks (None, NaN or "n/a") is
-    none.
+    They are joined as in the label texts. What a table lacks (see is_missing) counts as empty, and
+    so does a description such as "n/a".
 
     Raises:
         TypeError: a text is not a string.
         ValueError: the title is blank, or a text has characters that UTF-8 cannot hold.
     """
-    if description is None or description != description:  # NaN alone differs from itself
-        description = ""
+    title = "" if is_missing(title) else title
+    description = "" if is_missing(description) else description
     if isinstance(description, str) and normalize(description) in PLACEHOLDERS:
         description = ""
     for name, text in (("title", title), ("description", description)):
@@ -41,7 +49,7 @@ def job_texts(title: str, description: str | None = "") -> tuple[str, str]:
             text.encode()
         except UnicodeEncodeError:
             raise ValueError(f"the job {name} has broken characters: it is not in UTF-8") from None
-    title, description = title.strip(), description.strip()
+    title, description = str(title).strip(), str(description).strip()
     # Control characters and the like are not read by the encoder
     if not any(letter.isprintable() and not letter.isspace() for letter in title):
         raise ValueError("the job title is empty")

@@ -18,7 +18,7 @@ sys.path.insert(0, str(PROJECT))
 import pyarrow as pa  # noqa: E402
 import ray  # noqa: E402
 
-from common import encoders, tables  # noqa: E402
+from common import coding, encoders, tables  # noqa: E402
 from inference import DATA_DIR, MODEL_DIR, JobClassifier  # noqa: E402
 
 BLOCK = 5000  # rows coded, and written, together
@@ -38,7 +38,7 @@ class Coder:
             table.column(name).to_pylist() if name else [None] * table.num_rows
             for name in self.columns
         )
-        for name, values in tables.new_columns(
+        for name, values in coding.new_columns(
             self.classifier, titles, descriptions, self.top_k, answers=self.answers
         ).items():
             kind = pa.float64() if name.startswith(tables.NUMBERS) else pa.string()

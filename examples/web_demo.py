@@ -23,7 +23,7 @@ sys.path.insert(0, str(PROJECT))
 import gradio as gr  # noqa: E402
 import jinja2  # noqa: E402
 
-from common import tables  # noqa: E402
+from common import coding, tables  # noqa: E402
 from inference import DATA_DIR, MODEL_DIR, JobClassifier  # noqa: E402
 
 # ------------------------------------------------------------------------------ settings
@@ -193,23 +193,17 @@ def code_table(
     path, least = Path(upload), min_confidence or None
     output = Path(tempfile.mkdtemp(dir=path.parent)) / f"{path.stem}-coded{path.suffix}"
     with errors_shown(upload):
-        counts = tables.code_file(
-            classifier,
-            path,
-            output,
-            title_column or "title",
-            description_column or None,
-            top_k,
-            least,
+        counts = coding.code_file(
+            classifier, path, output, title_column or None, description_column or None, top_k, least
         )
     table = tables.read_table(output)
     part = next(table.parts())[:PREVIEW_ROWS]
-    shown = [title_column or "title", *tables.added_columns(top_k, least)]
+    shown = [title_column or "title", *coding.added_columns(top_k, least)]
     rows = zip(
         *([as_text(value) for value in table.column(part, name)] for name in shown), strict=True
     )
     return (
-        tables.summary(counts),
+        coding.summary(counts),
         gr.Dataframe(list(rows), headers=shown, visible=True),
         gr.DownloadButton(f"Download {output.name}", value=output, visible=True),
     )

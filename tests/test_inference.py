@@ -6,6 +6,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from conftest import OCCUPATIONS, PROJECT
@@ -194,10 +195,27 @@ def test_blank_title_is_a_value_error(classifier, title):
         classifier.predict(title)
 
 
-@pytest.mark.parametrize("title", [None, 7, float("nan"), ["Nurse"]])
+@pytest.mark.parametrize("title", [7, ["Nurse"], b"Nurse"])
 def test_title_that_is_no_string_is_a_type_error(classifier, title):
     with pytest.raises(TypeError, match="job title must be a string"):
         classifier.predict(title)
+
+
+@pytest.mark.parametrize("title", ["", " ", float("nan"), pd.NA, pd.NaT])
+def test_missing_title_is_a_value_error(classifier, title):
+    with pytest.raises(ValueError, match="the job title is empty"):
+        classifier.predict(title)
+
+
+@pytest.mark.parametrize("names", [{}, {"job_title": "RN", "title": "RN"}])
+def test_one_title_must_be_given(classifier, names):
+    with pytest.raises(TypeError, match="give one job title"):
+        classifier.predict(**names)
+
+
+def test_names_of_the_batch_are_those_of_predict_too(classifier):
+    job = {"title": "RN", "description": "Nights."}
+    assert classifier.predict(**job) == classifier.predict("RN", "Nights.")
 
 
 @pytest.mark.parametrize("top_k", [0, -1, 9])
@@ -212,10 +230,35 @@ def test_top_k_that_is_no_integer_is_a_type_error(classifier, top_k):
         classifier.predict("Nurse", top_k=top_k)
 
 
-@pytest.mark.parametrize("jobs", [None, "Nurse", {"title": "Nurse"}])
-def test_batch_that_is_no_list_is_a_type_error(classifier, jobs):
-    with pytest.raises(TypeError, match="jobs must be a list of dicts"):
+@pytest.mark.parametrize("jobs", [None, "Nurse", {"title": "Nurse"}, [{"name": "Nurse"}]])
+def test_batch_without_titles_is_a_type_error(classifier, jobs):
+    with pytest.raises(TypeError, match="jobs must be a list|jobs: no dict has a 'title'"):
         classifier.predict_batch(jobs)
+
+
+TITLES, DESCRIPTIONS = ["RN", "Wireman"], ["Nights.", pd.NA]
+
+
+@pytest.mark.parametrize(
+    "jobs",
+    [
+        pd.DataFrame({"Job Title": TITLES, "description": DESCRIPTIONS}, index=[5, 1]),
+        [{"title": "RN", "description": "Nights."}, "Wireman"],
+        [{"job_title": "RN", "description": "Nights."}, {"title": "Wireman", "description": None}],
+    ],
+)
+def test_batch_may_be_a_table_or_mixed(classifier, jobs):
+    expected = [classifier.predict("RN", "Nights."), classifier.predict("Wireman")]
+    for ranked, single in zip(classifier.predict_batch(jobs, top_k=5), expected, strict=True):
+        assert [row["code"] for row in ranked] == [row["code"] for row in single]
+
+
+@pytest.mark.parametrize(
+    "jobs", [pd.Series(TITLES, index=[9, 2]), np.array(TITLES), (t for t in TITLES)]
+)
+def test_batch_may_be_titles_of_any_kind(classifier, jobs):
+    first = [ranked[0]["code"] for ranked in classifier.predict_batch(jobs)]
+    assert first == [classifier.predict(title)[0]["code"] for title in TITLES]
 
 
 def test_empty_batch_is_a_value_error(classifier):
@@ -223,18 +266,24 @@ def test_empty_batch_is_a_value_error(classifier):
         classifier.predict_batch([])
 
 
-@pytest.mark.parametrize(
-    ("job", "error"),
-    [
-        ({"title": " "}, ValueError),
-        ({"title": 5}, TypeError),
-        ({"name": "Nurse"}, TypeError),
-        ("Nurse", TypeError),
-    ],
-)
-def test_bad_job_in_a_batch_is_named_by_its_place(classifier, job, error):
-    with pytest.raises(error, match=r"jobs\[1\]"):
-        classifier.predict_batch([{"title": "Nurse"}, job])
+BAD = [({"title": " "}, ValueError), ({"title": 5}, TypeError), (pd.NA, ValueError)]
+
+
+@pytest.mark.parametrize(("job", "error"), BAD)
+def test_bad_job_is_marked_and_the_others_are_coded(classifier, job, error):
+    first, bad, last = classifier.predict_batch(["RN", job, "RN"], top_k=1)
+    assert first == last == classifier.predict("RN", top_k=1)
+    assert bad[0]["code"] is None and bad[0]["reason"].startswith("the job title")
+
+
+@pytest.mark.parametrize(("job", "error"), BAD)
+def test_bad_job_is_an_error_on_request(classifier, job, error):
+    with pytest.raises(error, match=r"jobs\[1\]: the job title"):
+        classifier.predict_batch(["RN", job], errors="raise")
+
+
+def test_batch_of_bad_jobs_alone_is_marked(classifier):
+    assert [ranked[0]["code"] for ranked in classifier.predict_batch(["", None])] == [None, None]
 
 
 def test_missing_model_folder_names_the_command(tmp_path):

@@ -4,8 +4,8 @@ import csv
 
 import pytest
 
+from common.coding import PROBLEM, code_file
 from common.no_occupation import PREFIX, REASONS, reason_of
-from common.tables import PROBLEM, code_file
 from common.written import read_no_occupation
 from inference import NO_ANSWER
 

@@ -1,0 +1,8 @@
+"""Says in one line if the packages are missing that coding jobs does not need."""
+
+import sys
+from importlib.util import find_spec
+
+for package in ("pandas", "torch", "sentence_transformers", "sklearn"):
+    if find_spec(package) is None:
+        sys.exit(f"error: {package} is missing: pip install -r requirements.txt")
