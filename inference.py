@@ -65,7 +65,7 @@ from common.sentences import SENTENCES_FILE, SentenceChooser
 from common.soc import DIGITS, employment_of, group_code, major_group_title
 from common.spelling import Speller
 from common.tables import FILES, read_own_titles, records_of
-from common.text import job_texts, normalize
+from common.text import job_texts, normalize, two_jobs
 from common.written import read_titles
 
 # ------------------------------------------------------------------------------ settings
@@ -100,6 +100,9 @@ SCORE: dict[str, Any] = {
     # than a single one; from 20 to 50 the accuracy on validation hardly changes.
     "sharpness": 30.0,
 }  # fmt: skip
+# Each job in a title such as "Bartender/Server" counts as much less than alone, if it is one: if
+# alone some occupation reaches the least score
+SECOND_JOB, LEAST_SCORE = 0.05, 0.65
 LEAST_PROBABILITY = math.exp(-20)  # and less is -1 on the scale of the cosines, certainty 1
 
 # confidence
@@ -443,12 +446,34 @@ class JobClassifier:
                 logits = self.logits([encoded[job] for job in block], wholes)
                 scores = self.mean(self.views(wholes, titles, logits, described), described)
                 given = [texts[start + job][1] for job in block]
+                self._add_second_jobs(scores, given, described)
                 reasons = self._reasons(given, logits, described)
                 for row, title in enumerate(given):
                     own = self.own.get(normalize(title))
                     if own is not None:
                         scores[row, own], reasons[row] = 1, ""
                 yield scores, described, reasons
+
+    def _add_second_jobs(
+        self, scores: np.ndarray, titles: list[str], described: np.ndarray
+    ) -> None:
+        """Raise the scores of the occupations of both jobs in a title, see SECOND_JOB.
+
+        Args:
+            scores: of some jobs, shape (jobs, occupations).
+            titles: as given.
+            described: whether a job has a description, which tells more; shape (jobs,).
+        """
+        jobs = [job for job, title in enumerate(titles) if two_jobs(title) and not described[job]]
+        if not jobs:
+            return
+        parts = [job_texts(part) for job in jobs for part in two_jobs(titles[job])]
+        alone, _, reasons = map(np.concatenate, zip(*self.scores(parts), strict=True))
+        for job, both, why in zip(
+            jobs, np.split(alone, len(jobs)), reasons.reshape(-1, 2), strict=True
+        ):
+            if (both.max(axis=1) >= LEAST_SCORE).all() and not any(why):
+                scores[job] = np.maximum(scores[job], both.max(axis=0) - SECOND_JOB)
 
     def _reasons(
         self, texts: list[str], logits: tuple[np.ndarray, np.ndarray], described: np.ndarray

@@ -69,6 +69,12 @@ def title_forms(title: str) -> list[str]:
     return list(both.groups()) if both else []
 
 
+def two_jobs(title: str) -> list[str]:
+    """The two jobs in a title such as "Bartender/Server"; of others none."""
+    parts = [part.strip() for part in title.split("/")]
+    return parts if len(parts) == 2 and all(len(part) > 2 for part in parts) else []
+
+
 def cut_at_word(text: str, limit: int) -> str:
     """The first `limit` characters of a text, ending with a whole word."""
     if len(text) <= limit:
