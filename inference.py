@@ -57,7 +57,7 @@ from common.layers import LAYERS_FILE, Layers
 from common.no_occupation import PREFIX, REASONS, reason_of
 from common.samples import MANIFEST_FILE
 from common.sentences import SENTENCES_FILE, SentenceChooser
-from common.soc import DIGITS, employment_of, group_code, major_group_title
+from common.soc import DIGITS, employment_of, levels
 from common.spelling import Speller
 from common.tables import FALLBACK, FILES, code_file, read_own_titles, summary
 from common.text import job_texts, normalize
@@ -98,7 +98,8 @@ SCORE: dict[str, Any] = {
 LEAST_PROBABILITY = math.exp(-20)  # and less is -1 on the scale of the cosines, certainty 1
 
 # confidence
-GROUPS = (6, 3, 2)  # digits of the groups that an unsure answer may fall back to, deepest first
+# Digits of the groups that an unsure answer may fall back to, deepest first, and what they are
+GROUPS = {6: "soc", 3: "minor_group", 2: "major_group"}
 
 # Log-odds of being no occupation, from which on a title gets no code. Of validation titles
 # 0.4 % are above it, of answers that are none 95 % and more.
@@ -247,7 +248,8 @@ class JobClassifier:
             is None but the rank and "reason".
 
             With explain also "margin": score less that of the next (None for the last of all),
-            "soc": 6-digit SOC code, "major_group": such as 29-0000, "major_group_title", and
+            "soc": 6-digit SOC code, "broad_group": such as 29-1140, "minor_group": such as 29-1000,
+            "major_group": such as 29-0000, the titles of these ("soc_title", ...), and
             "evidence": [{"kind": "label", "title" or "task", "text", "score": cosine}, ...]: the
             occupation's label text, its known titles closest to the job title and, for a job with a
             description, its known tasks closest to the whole. Without data_dir, which has their
@@ -256,7 +258,7 @@ class JobClassifier:
             With min_confidence also, the same in all rows, "review": True or False, and for a job
             to review "fallback_code", "fallback_title" and "fallback_confidence" of the deepest SOC
             group, of 6, 3 or 2 digits (29-1141, 29-1000, 29-0000), of which one can be as sure as
-            that, else None; a group of 3 digits has its major group's title.
+            that, else None.
 
         Raises:
             TypeError: a text is not a string, or top_k not an integer.
@@ -519,11 +521,10 @@ class JobClassifier:
         found = {"review": bool(confidence < min_confidence)} | dict.fromkeys(FALLBACK)
         if not found["review"]:
             return found
-        for row, share, digits in zip(groups, group_confidences, GROUPS, strict=True):
+        for row, share, level in zip(groups, group_confidences, GROUPS.values(), strict=True):
             if share >= min_confidence:
-                code = self.codes[row]
-                title = self.titles[row] if digits == 6 else major_group_title(code)
-                answer = (group_code(code, digits), title, float(share))
+                above = levels(self.codes[row], self.title_of)
+                answer = (above[level], above[f"{level}_title"], float(share))
                 return found | dict(zip(FALLBACK, answer, strict=True))
         return found
 
@@ -542,9 +543,7 @@ class JobClassifier:
                     evidence.append({"kind": kind, "text": text, "score": cosine})
             answer |= {
                 "margin": answer["score"] - following["score"] if following else None,
-                "soc": group_code(answer["code"], 6),
-                "major_group": group_code(answer["code"], 2),
-                "major_group_title": major_group_title(answer["code"]),
+                **levels(answer["code"], self.title_of),
                 "evidence": evidence,
             }
 
@@ -592,6 +591,7 @@ class JobClassifier:
     def _use(self, index: Index) -> None:
         self.index, self.codes, self.titles = index, index.codes, index.titles
         self.layers = Layers.load(self.model_dir / LAYERS_FILE, self.codes)
+        self.title_of = dict(zip(self.codes, self.titles, strict=True))
         # Codes are in ascending order, so a group is a run of rows: where each begins
         self.group_starts = []
         for digits in GROUPS:
