@@ -55,11 +55,12 @@ from common.index import (
 )
 from common.layers import LAYERS_FILE, Layers
 from common.no_occupation import PREFIX, REASONS, reason_of
+from common.own_titles import own_pairs
 from common.samples import MANIFEST_FILE
 from common.sentences import SENTENCES_FILE, SentenceChooser
 from common.soc import DIGITS, employment_of, levels
 from common.spelling import Speller
-from common.tables import FALLBACK, FILES, code_file, read_own_titles, summary
+from common.tables import FALLBACK, FILES, code_file, summary
 from common.text import job_texts, normalize
 from common.written import read_titles
 
@@ -137,7 +138,7 @@ class JobClassifier:
         label_mode: str = "title_desc",
         backend: str = "auto",
         max_seq_length: int | None = None,
-        own_titles: str | Path | Sequence[tuple[str, str]] = (),
+        own_titles: Any = (),
         employment: Mapping[str, float] | None = None,
     ) -> None:
         """
@@ -150,9 +151,10 @@ class JobClassifier:
                 "onnx" if the model folder has its file, else "torch".
             max_seq_length: tokens that are read of a text, by default as many as in training; fewer
                 make long postings faster.
-            own_titles: further known titles, [(job title, O*NET-SOC code), ...] or a file with the
-                columns title and code. A job of such a title, if it stands there under one code,
-                gets this code; others profit where they resemble it.
+            own_titles: further known titles: {job title: code, ...}, [(job title, code), ...], a
+                DataFrame or a file with the columns title and code. A job of such a title, if it
+                stands there under one code, gets this code; others profit where they resemble it.
+                29-1141 means 29-1141.00, the SOC occupation itself.
             employment: employed people by O*NET-SOC or SOC code, in your population. An occupation
                 that more people have is likelier; by default as in the United States, and {} lets
                 all be alike.
@@ -161,7 +163,8 @@ class JobClassifier:
             FileNotFoundError: no trained model in model_dir, or no index and no data; no such file.
             ValueError: the model was trained with another label_mode, the data are of an earlier
                 version, a file is damaged or does not belong to the model, backend or
-                max_seq_length is none there is, or an own title is blank or its code unknown.
+                max_seq_length is none there is, or an own title is blank or its code does not
+                mean one occupation.
             ImportError: backend torch is asked for, but only requirements-inference.txt is there.
         """
         self.model_dir, self.data_dir, self.label_mode = Path(model_dir), Path(data_dir), label_mode
@@ -195,16 +198,13 @@ class JobClassifier:
         self._load_index(json.dumps(parts))
         if employment is not None:
             self.index.employment = log_shares(employment_of(employment, self.codes))
-        if isinstance(own_titles, str | Path):
-            own_titles = read_own_titles(own_titles)
-        if own_titles:
-            self._add_titles(own_titles)
-        # What answers depend on: the rest of a file must be coded by the same
-        pairs = [list(pair) for pair in own_titles]
-        population = None if employment is None else sorted(employment.items())
-        self.identity = [
-            self.made_from, self.calibration, self.max_seq_length, pairs, population
-        ]  # fmt: skip
+        pairs = own_pairs(own_titles, self.codes)
+        if pairs:
+            self._add_titles(pairs)
+        # What answers depend on: the rest of a file must be coded by the same. Lists, as in JSON
+        own = [list(pair) for pair in pairs]
+        people = None if employment is None else [list(pair) for pair in sorted(employment.items())]
+        self.identity = [self.made_from, self.calibration, self.max_seq_length, own, people]
 
     def _checked_manifest(self) -> dict[str, Any]:
         """The model's manifest, which names the files that belong together by their hashes."""
@@ -601,14 +601,8 @@ class JobClassifier:
     def _add_titles(self, own_titles: Sequence[tuple[str, str]]) -> None:
         row_of = {code: row for row, code in enumerate(self.codes)}
         titles, rows, listed = [], [], defaultdict(set)
-        for i, (title, code) in enumerate(own_titles, start=1):
-            try:
-                titles.append(job_texts(title)[1])
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"own title {i}: {error}") from None
-            if code not in row_of:
-                problem = f"{code!r} is no O*NET-SOC code, such as {self.codes[0]}"
-                raise ValueError(f"own title {i} ({title}): {problem}")
+        for title, code in own_titles:
+            titles.append(title)
             rows.append(row_of[code])
             listed[normalize(title)].add(row_of[code])
         self.index = self.index.with_titles(self.encoder.encode(titles), rows, titles)

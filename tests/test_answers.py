@@ -195,8 +195,8 @@ def test_own_title_under_two_codes_leaves_the_choice(trained_dir, data_dir):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title,code\nRN,29-1141\n", r"own title 1 \(RN\): '29-1141' is no O\*NET-SOC code"),
-        ("title,code\nRN,29-1141.00\n ,29-1141.00\n", "own title 2: the job title is empty"),
+        ("title,code\nRN,29-1142\n", r"own title 1 \(RN\): '29-1142' is no code of O\*NET-SOC"),
+        ("title,code\nRN,29-1141.00\n ,29-1141.00\n", "own.csv: own title 2 .*title is empty"),
         ("job,code\nRN,29-1141.00\n", "no column 'title'"),
         ("title,code\nRN,29-1141.00,x\n", "row 1: 3 fields"),
     ],
@@ -205,6 +205,26 @@ def test_own_titles_that_cannot_be_used_are_named(trained_dir, data_dir, tmp_pat
     (tmp_path / "own.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         JobClassifier(trained_dir, data_dir, own_titles=tmp_path / "own.csv")
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"Zz": "29-1141.00"},
+        [("Zz", "29-1141")],
+        pd.DataFrame({"title": ["Zz"], "code": [291141.0]}),
+    ],
+    ids=["dict", "pairs", "DataFrame"],
+)
+def test_own_titles_are_taken_in_every_form(trained_dir, data_dir, own):
+    classifier = JobClassifier(trained_dir, data_dir, own_titles=own)
+    assert classifier.predict("Zz", top_k=1)[0]["code"] == "29-1141.00"
+
+
+def test_table_of_own_titles_without_a_column_is_named(trained_dir, data_dir):
+    own = pd.DataFrame({"title": ["Zz"], "soc": ["29-1141"]})
+    with pytest.raises(ValueError, match="own_titles has no column 'code', but 'title', 'soc'"):
+        JobClassifier(trained_dir, data_dir, own_titles=own)
 
 
 def test_a_file_is_not_continued_with_other_own_titles(
@@ -221,6 +241,20 @@ def test_a_file_is_not_continued_with_other_own_titles(
     other = JobClassifier(trained_dir, data_dir, own_titles=[("RN", "47-2111.00")])
     with pytest.raises(ValueError, match="unfinished run of another input or other settings"):
         code_file(other, *files)
+
+
+def test_a_file_goes_on_with_the_same_own_titles_and_employment(
+    trained_dir, data_dir, tmp_path, monkeypatch
+):
+    (tmp_path / "jobs.csv").write_text("title\nRN\nWireman\n")
+    files = tmp_path / "jobs.csv", tmp_path / "coded.csv"
+    own = {"own_titles": {"RN": "47-2111"}, "employment": {"29-1141": 7.0}}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(
+            tables.DelimitedFile, "join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        code_file(JobClassifier(trained_dir, data_dir, **own), *files)
+    assert code_file(JobClassifier(trained_dir, data_dir, **own), *files) == {"coded": 2}
 
 
 # ------------------------------------------------------------------------------ evaluation
