@@ -705,6 +705,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--title-column", default="title", metavar="NAME", help="job titles (title)")
     add("--description-column", metavar="NAME", help="descriptions (description, if there is one)")
     add("--code-column", default="code", metavar="NAME", help="right codes, for --evaluate (code)")
+    add("--crosswalk", nargs="+", default=[], metavar="FILE",
+        help="official tables that convert right codes of SOC 2010")  # fmt: skip
     add("--keep-formulas", action="store_true", help="no apostrophe before cells with a formula")
     add = parser.add_argument_group("answers").add_argument
     add("--top-k", type=int, default=3, metavar="K", help="occupations to list (3)")
@@ -724,6 +726,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--input and --output belong together")
     if args.json and args.title is None and not args.evaluate:
         parser.error("--json is for a title or --evaluate")
+    if args.crosswalk and not args.evaluate:
+        parser.error("--crosswalk is for --evaluate")
     return args
 
 
@@ -738,7 +742,8 @@ def answer(args: argparse.Namespace) -> None:
         counts = code_file(classifier, *files, *columns, *limits, args.keep_formulas)
         print(summary(counts), f"written to {args.output}", sep="\n")
     elif args.evaluate:
-        result = evaluate(classifier, args.evaluate, *columns, args.code_column)
+        labels = args.code_column, args.crosswalk
+        result = evaluate(classifier, args.evaluate, *columns, *labels)
         print(json.dumps(result, indent=2)) if args.json else print_evaluation(result)
     elif args.title is None:
         run_demo(classifier, args.top_k)

@@ -305,7 +305,69 @@ def test_rows_that_cannot_be_evaluated_are_counted_with_the_reason(shipped, tmp_
     assert result["rows"] == 1
     assert result["skipped"] == {
         "the job title is empty": 1,
-        "the code 'nurse' is none such as 15-1252.00 or 15-1252": 1,
+        "the code is none such as 15-1252.00 or 15-1252 ('nurse')": 1,
+    }
+
+
+def test_each_reason_has_one_line_with_an_example(shipped, tmp_path):
+    codes = ["35-3023", "35-3023|nurse", "b", "c", "b", "", "15-1132", "99-9999"]
+    rows = [("Barista", code) for code in codes]
+    assert evaluate(shipped, labelled(tmp_path, rows))["skipped"] == {
+        "the code is none such as 15-1252.00 or 15-1252 ('b' and 2 more)": 4,
+        "the code is empty": 1,
+        "the code is none of O*NET-SOC 2019 or SOC 2018, perhaps of SOC 2010: --crosswalk reads "
+        "the official table ('15-1132' and 1 more)": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "digits"),
+    [
+        ("353023.0", 6),
+        ("35302301", 8),
+        ("11-1011.00;35-3023.01", 8),
+        ("35-3020", 5),
+        ("35-3000", 3),
+        ("35-0000", 2),
+        ("35-3020.00", 5),
+    ],
+)
+def test_label_counts_as_deep_as_it_goes(shipped, tmp_path, code, digits):
+    accuracy = evaluate(shipped, labelled(tmp_path, [("Barista", code)]))["accuracy"]
+    assert (accuracy[0]["digits"], accuracy[0]["n"], accuracy[0]["share"]) == (digits, 1, 1.0)
+
+
+def test_minor_group_is_known_by_either_code(shipped, tmp_path):
+    rows = [("Software Developer", "15-1200"), ("Software Developer", "15-1000")]
+    first, *_ = evaluate(shipped, labelled(tmp_path, rows))["accuracy"]
+    assert (first["digits"], first["n"], first["share"]) == (3, 2, 1.0)
+
+
+def test_groups_are_told_beside_deeper_levels(shipped, tmp_path):
+    rows = [("Barista", "35-3023.01"), ("Barista", "35-3000"), ("Barista", "29-0000")]
+    result = evaluate(shipped, labelled(tmp_path, rows))
+    first = {row["digits"]: (row["n"], row["share"]) for row in result["accuracy"] if row["k"] == 1}
+    assert first == {8: (1, 1.0), 6: (1, 1.0), 3: (2, 1.0), 2: (3, pytest.approx(2 / 3))}
+
+
+def test_wrong_group_is_told_by_its_title(shipped, tmp_path):
+    (confusion,) = evaluate(shipped, labelled(tmp_path, [("Barista", "29-0000")]))["confusions"]
+    assert confusion["instead_of_title"] == "Healthcare Practitioners and Technical Occupations"
+
+
+CROSSWALK = "soc2010,soc2018\n15-1132,15-1252\n15-1132,15-1253\n29-1111,29-1141\n"
+
+
+def test_crosswalk_converts_older_codes_and_each_new_one_is_right(shipped, tmp_path):
+    (tmp_path / "crosswalk.csv").write_text(CROSSWALK)
+    rows = [("Software Developer", "15-1132"), ("Software Tester", "15-1132.00"), ("RN", "29-1141")]
+    path = labelled(tmp_path, [*rows, ("RN", "99-9999")])
+    result = evaluate(shipped, path, crosswalks=[tmp_path / "crosswalk.csv"])
+    first, *_ = result["accuracy"]
+    assert (first["digits"], first["n"], first["share"]) == (6, 3, 1.0)
+    assert result["converted"] == 2
+    assert result["skipped"] == {
+        "the code is none of O*NET-SOC 2019 or SOC 2018, nor in the crosswalk ('99-9999')": 1
     }
 
 
@@ -317,7 +379,7 @@ def test_coverage_falls_with_the_least_confidence(shipped, tmp_path):
 
 
 def test_file_without_a_row_to_evaluate_is_named(shipped, tmp_path):
-    with pytest.raises(ValueError, match="has no row that can be evaluated: the code 'nurse'"):
+    with pytest.raises(ValueError, match="has no row that can be evaluated: .*'nurse'"):
         evaluate(shipped, labelled(tmp_path, [("RN", "nurse")]))
 
 
@@ -346,6 +408,13 @@ def test_script_evaluates_a_file(tmp_path):
         "29-1141.03  Critical Care Nurses\n        29-1141.00  Registered Nurses   'ICU Nurse'"
         in result.stdout
     )
+
+
+def test_script_tells_how_many_labels_the_crosswalk_converted(tmp_path):
+    (tmp_path / "crosswalk.csv").write_text(CROSSWALK)
+    path = labelled(tmp_path, [("RN", "29-1111")])
+    result = run("--evaluate", path, "--crosswalk", tmp_path / "crosswalk.csv")
+    assert "1 evaluated by a code that the crosswalk converted" in result.stdout
 
 
 def test_script_takes_own_titles(tmp_path):
