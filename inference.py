@@ -60,11 +60,12 @@ from common.index import (
 )
 from common.layers import LAYERS_FILE, Layers
 from common.no_occupation import PREFIX, REASONS, reason_of
+from common.own_titles import own_pairs
 from common.samples import MANIFEST_FILE
 from common.sentences import SENTENCES_FILE, SentenceChooser
-from common.soc import DIGITS, employment_of, group_code, major_group_title
+from common.soc import DIGITS, employment_of, levels
 from common.spelling import Speller
-from common.tables import FILES, read_own_titles, records_of
+from common.tables import FILES, records_of
 from common.text import job_texts, normalize, two_jobs
 from common.written import read_titles
 
@@ -106,7 +107,8 @@ SECOND_JOB, LEAST_SCORE = 0.05, 0.65
 LEAST_PROBABILITY = math.exp(-20)  # and less is -1 on the scale of the cosines, certainty 1
 
 # confidence
-GROUPS = (6, 3, 2)  # digits of the groups that an unsure answer may fall back to, deepest first
+# Digits of the groups that an unsure answer may fall back to, deepest first, and what they are
+GROUPS = {6: "soc", 3: "minor_group", 2: "major_group"}
 
 # Log-odds of being no occupation, from which on a title gets no code. Of validation titles
 # 0.4 % are above it, of answers that are none 95 % and more.
@@ -151,7 +153,7 @@ class JobClassifier:
         label_mode: str = "title_desc",
         backend: str = "auto",
         max_seq_length: int | None = None,
-        own_titles: str | Path | Sequence[tuple[str, str]] = (),
+        own_titles: Any = (),
         employment: Mapping[str, float] | None = None,
     ) -> None:
         """
@@ -165,9 +167,10 @@ class JobClassifier:
                 "onnx" if the model folder has its file, else "torch".
             max_seq_length: tokens that are read of a text, by default as many as in training; fewer
                 make long postings faster.
-            own_titles: further known titles, [(job title, O*NET-SOC code), ...] or a file with the
-                columns title and code. A job of such a title, if it stands there under one code,
-                gets this code; others profit where they resemble it.
+            own_titles: further known titles: {job title: code, ...}, [(job title, code), ...], a
+                DataFrame or a file with the columns title and code. A job of such a title, if it
+                stands there under one code, gets this code; others profit where they resemble it.
+                29-1141 means 29-1141.00, the SOC occupation itself.
             employment: employed people by O*NET-SOC or SOC code, in your population. An occupation
                 that more people have is likelier; by default as in the United States, and {} lets
                 all be alike.
@@ -176,7 +179,8 @@ class JobClassifier:
             FileNotFoundError: no trained model in model_dir, or no index and no data; no such file.
             ValueError: the model was trained with another label_mode, the data are of an earlier
                 version, a file is damaged or does not belong to the model, backend or
-                max_seq_length is none there is, or an own title is blank or its code unknown.
+                max_seq_length is none there is, or an own title is blank or its code does not
+                mean one occupation.
             ImportError: backend torch is asked for, but only requirements-inference.txt is there.
         """
         self.model_dir, self.data_dir = map(here_or_beside_scripts, (model_dir, data_dir))
@@ -211,16 +215,13 @@ class JobClassifier:
         self._load_index(json.dumps(parts))
         if employment is not None:
             self.index.employment = log_shares(employment_of(employment, self.codes))
-        if isinstance(own_titles, str | Path):
-            own_titles = read_own_titles(own_titles)
-        if own_titles:
-            self._add_titles(own_titles)
-        # What answers depend on: the rest of a file must be coded by the same
-        pairs = [list(pair) for pair in own_titles]
-        population = None if employment is None else sorted(employment.items())
-        self.identity = [
-            self.made_from, self.calibration, self.max_seq_length, pairs, population
-        ]  # fmt: skip
+        pairs = own_pairs(own_titles, self.codes)
+        if pairs:
+            self._add_titles(pairs)
+        # What answers depend on: the rest of a file must be coded by the same. Lists, as in JSON
+        own = [list(pair) for pair in pairs]
+        people = None if employment is None else [list(pair) for pair in sorted(employment.items())]
+        self.identity = [self.made_from, self.calibration, self.max_seq_length, own, people]
 
     def _checked_manifest(self) -> dict[str, Any]:
         """The model's manifest, which names the files that belong together by their hashes."""
@@ -269,7 +270,8 @@ class JobClassifier:
             is None but the rank and "reason".
 
             With explain also "margin": score less that of the next (None for the last of all),
-            "soc": 6-digit SOC code, "major_group": such as 29-0000, "major_group_title", and
+            "soc": 6-digit SOC code, "broad_group": such as 29-1140, "minor_group": such as 29-1000,
+            "major_group": such as 29-0000, the titles of these ("soc_title", ...), and
             "evidence": [{"kind": "label", "title" or "task", "text", "score": cosine}, ...]: the
             occupation's label text, its known titles closest to the job title and, for a job with a
             description, its known tasks closest to the whole. Without data_dir, which has their
@@ -278,7 +280,7 @@ class JobClassifier:
             With min_confidence also, the same in all rows, "review": True or False, and for a job
             to review "fallback_code", "fallback_title" and "fallback_confidence" of the deepest SOC
             group, of 6, 3 or 2 digits (29-1141, 29-1000, 29-0000), of which one can be as sure as
-            that, else None; a group of 3 digits has its major group's title.
+            that, else None.
 
         Raises:
             TypeError: a text is not a string, or top_k not an integer.
@@ -577,11 +579,10 @@ class JobClassifier:
         found = {"review": bool(confidence < min_confidence)} | dict.fromkeys(FALLBACK)
         if not found["review"]:
             return found
-        for row, share, digits in zip(groups, group_confidences, GROUPS, strict=True):
+        for row, share, level in zip(groups, group_confidences, GROUPS.values(), strict=True):
             if share >= min_confidence:
-                code = self.codes[row]
-                title = self.titles[row] if digits == 6 else major_group_title(code)
-                answer = (group_code(code, digits), title, float(share))
+                above = levels(self.codes[row], self.title_of)
+                answer = (above[level], above[f"{level}_title"], float(share))
                 return found | dict(zip(FALLBACK, answer, strict=True))
         return found
 
@@ -600,9 +601,7 @@ class JobClassifier:
                     evidence.append({"kind": kind, "text": text, "score": cosine})
             answer |= {
                 "margin": answer["score"] - following["score"] if following else None,
-                "soc": group_code(answer["code"], 6),
-                "major_group": group_code(answer["code"], 2),
-                "major_group_title": major_group_title(answer["code"]),
+                **levels(answer["code"], self.title_of),
                 "evidence": evidence,
             }
 
@@ -650,6 +649,7 @@ class JobClassifier:
     def _use(self, index: Index) -> None:
         self.index, self.codes, self.titles = index, index.codes, index.titles
         self.layers = Layers.load(self.model_dir / LAYERS_FILE, self.codes)
+        self.title_of = dict(zip(self.codes, self.titles, strict=True))
         # Codes are in ascending order, so a group is a run of rows: where each begins
         self.group_starts = []
         for digits in GROUPS:
@@ -659,14 +659,8 @@ class JobClassifier:
     def _add_titles(self, own_titles: Sequence[tuple[str, str]]) -> None:
         row_of = {code: row for row, code in enumerate(self.codes)}
         titles, rows, listed = [], [], defaultdict(set)
-        for i, (title, code) in enumerate(own_titles, start=1):
-            try:
-                titles.append(job_texts(title)[1])
-            except (TypeError, ValueError) as error:
-                raise type(error)(f"own title {i}: {error}") from None
-            if code not in row_of:
-                problem = f"{code!r} is no O*NET-SOC code, such as {self.codes[0]}"
-                raise ValueError(f"own title {i} ({title}): {problem}")
+        for title, code in own_titles:
+            titles.append(title)
             rows.append(row_of[code])
             listed[normalize(title)].add(row_of[code])
         self.index = self.index.with_titles(self.encoder.encode(titles), rows, titles)
@@ -775,6 +769,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--description-column", metavar="NAME", help="descriptions (found likewise, if any)")
     add("--industry-column", metavar="NAME", help="employers' industries (none)")
     add("--code-column", metavar="NAME", help="right codes, for --evaluate (code)")
+    add("--crosswalk", nargs="+", default=[], metavar="FILE",
+        help="official tables that convert right codes of SOC 2010")  # fmt: skip
     add("--no-header", action="store_true", help="the columns of a text are called 1, 2, ...")
     add("--keep-formulas", action="store_true", help="no apostrophe before cells with a formula")
     add = parser.add_argument_group("answers").add_argument
@@ -799,6 +795,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         parser.error("--json is for a title or --evaluate")
     if args.explain and args.title is None:
         parser.error("--explain is for one title")
+    if args.crosswalk and not args.evaluate:
+        parser.error("--crosswalk is for --evaluate")
     return args
 
 
@@ -825,7 +823,7 @@ def answer(args: argparse.Namespace) -> int:
     if args.input:
         return code_input(classifier, args)
     if args.evaluate:
-        columns = args.title_column, args.description_column, args.code_column
+        columns = args.title_column, args.description_column, args.code_column, args.crosswalk
         result = evaluate(classifier, args.evaluate, *columns)
         print(json.dumps(result, indent=2)) if args.json else print_evaluation(result)
     elif args.title is None:

@@ -76,6 +76,7 @@ from common.files import (
 )
 from common.fit_layers import fit_layers
 from common.layers import LAYERS_FILE
+from common.own_titles import own_pairs
 from common.samples import (
     LABELLED_DESCRIPTION,
     LABELLED_TITLE,
@@ -88,7 +89,6 @@ from common.samples import (
     load_data,
 )
 from common.sentences import SENTENCES_FILE
-from common.tables import read_own_titles
 from common.text import LABEL_MODES, normalize
 from common.written import sentence_chooser
 
@@ -451,19 +451,14 @@ def own_samples(path: str, data: dict[str, Any]) -> list[Sample]:
     """Samples of the titles in a user's file, but for those that stand in validation.
 
     Raises:
-        InputError: the file cannot be read, or names a code that there is not.
+        InputError: the file cannot be read, or a code in it does not mean one occupation.
     """
     held_out, samples = {normalize(sample["anchor"]) for sample in data["val"]}, []
     try:
-        pairs = read_own_titles(path)
-    except (OSError, ValueError) as error:
+        pairs = own_pairs(path, data["label_map"])
+    except (OSError, TypeError, ValueError) as error:
         raise InputError(f"--own-titles: {error}") from None
-    for row, (title, code) in enumerate(pairs, start=1):
-        if not title.strip() or code not in data["label_map"]:
-            raise InputError(
-                f"--own-titles {path}, row {row}: {title!r}, {code!r} must be a title and an "
-                "O*NET-SOC code"
-            )
+    for title, code in pairs:
         if normalize(title) not in held_out:
             samples.append({"anchor": title.strip(), "code": code, "source": OWN_TITLE})
     return samples

@@ -8,7 +8,8 @@ anchors     titles made noisy, and postings made up around them; the words are i
 batches     neighbouring occupations together in training, lengths alike
 encoders    the encoder on onnxruntime or torch, its ONNX graph and the export of it
 index       embeddings of label texts and known texts, on disk and ready to compare with
-soc         SOC groups: their digits, codes and names
+soc         SOC: how codes are written, their levels and groups, older codes
+own_titles  titles of a user's own, in whatever form they are given
 tables      files of rows in and out, of many kinds
 columns     which column of a table holds what
 coding      coding every row of a file

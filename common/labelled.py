@@ -1,7 +1,6 @@
 """Job titles that others have coded, from files of many kinds, as weighted samples."""
 
 import math
-import re
 from collections import Counter, defaultdict
 from pathlib import Path
 
@@ -10,6 +9,7 @@ import pandas as pd
 from common.files import InputError
 from common.onet import HEADER_ROWS, excel_engine
 from common.samples import LABELLED_DESCRIPTION, LABELLED_TITLE, Sample
+from common.soc import DIGITS, read_code, read_crosswalks, split_codes
 from common.text import normalize
 
 # What a column may be called, in small letters: our own names, then those of the disclosure files
@@ -25,18 +25,14 @@ EMPLOYMENT_COLUMNS = {
     "code": ("code", "soc2018", "occ_code", "soc_code"),
     "count": ("count", "employment", "tot_emp", "ep_2024_incl_selfemployed"),
 }
-CODE = re.compile(r"(\d\d)-?(\d{4})(\.\d\d)?")
-# What the columns with codes are called in a crosswalk, such as "2010 SOC Code" and "soc2018"
-FROM = re.compile(r"(?i)(soc.*2010|2010.*soc)(?!.*title)")
-TO = re.compile(r"(?i)(soc.*201[89]|201[89].*soc)(?!.*title)")
 
 
 def read_labelled(paths: list[Path], crosswalks: list[Path], codes: list[str]) -> list[Sample]:
     """Samples of the titles in some files; prints what became of the rows of each.
 
-    A row's cases are shared out equally over its codes ('|' between), and those of a code with 6
-    digits over the occupations that begin with it. A code that O*NET-SOC 2019 does not have is
-    looked up in the crosswalks.
+    A row's cases are shared out equally over its codes ('|', ';' or ',' between), and those of a
+    code with 6 digits over the occupations that begin with it. A code that O*NET-SOC 2019 does not
+    have is looked up in the crosswalks.
 
     Args:
         paths: .csv, .tsv (both also .gz), .xlsx or .parquet, with the columns title, code and
@@ -95,8 +91,8 @@ def read_labelled(paths: list[Path], crosswalks: list[Path], codes: list[str]) -
 
 
 def shared_out(given: str, occupations: dict[str, list[str]]) -> dict[str, float]:
-    """Shares of the occupations that codes with '|' between them mean; none if there is none."""
-    labels = [occupations.get(tidy(code), []) for code in given.split("|")]
+    """Shares of the occupations that some codes mean, as split_codes parts them; none if none."""
+    labels = [occupations.get(read_code(code), []) for code in split_codes(given)]
     labels = [label for label in labels if label]
     shares: dict[str, float] = defaultdict(float)
     for label in labels:
@@ -157,7 +153,7 @@ def read_employment(path: Path) -> dict[str, float]:
     if bad.any():
         row = int(bad.to_numpy().argmax())
         raise InputError(f"{path}, row {row + 2}: the count {given.iloc[row]!r} is none")
-    pairs = zip(map(tidy, columns[0].astype(str)), counts.tolist(), strict=True)
+    pairs = zip(map(read_code, columns[0].astype(str)), counts.tolist(), strict=True)
     return {code: count for code, count in pairs if count == count}
 
 
@@ -183,29 +179,18 @@ def read_any(path: Path) -> pd.DataFrame:
     raise InputError(f"{path}: must end in .csv, .tsv, .csv.gz, .tsv.gz, .xlsx or .parquet")
 
 
-def tidy(code: str) -> str:
-    """A code as 15-1252.00 or 15-1252, whatever stands around it; "" if it is none."""
-    match = CODE.fullmatch(code.strip().replace("\N{EN DASH}", "-"))
-    return f"{match[1]}-{match[2]}{match[3] or ''}" if match else ""
-
-
 def occupations_by_code(codes: list[str], crosswalks: list[Path]) -> dict[str, list[str]]:
     """The O*NET-SOC occupations that a code means, by codes of 8 and of 6 digits, old ones too."""
     occupations = defaultdict(list)
     for code in codes:
         occupations[code].append(code)
-        occupations[code[:7]].append(code)
-    old = defaultdict(list)
-    for path in crosswalks:
-        table, columns = read_any(path), []
-        for wanted in (FROM, TO):
-            found = [name for name in table.columns if wanted.search(str(name))]
-            if len(found) != 1:
-                raise InputError(f"{path}: no crosswalk with one column each of old and new codes")
-            columns += found
-        for before, after in table[columns].itertuples(index=False):
-            for code in occupations.get(tidy(after), []):
-                if code not in old[tidy(before)]:
-                    old[tidy(before)].append(code)
+        occupations[code[: DIGITS[6]]].append(code)
+    try:
+        new_codes = read_crosswalks(crosswalks)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+    old = {}
+    for before, after in new_codes.items():
+        old[before] = list(dict.fromkeys(c for new in after for c in occupations.get(new, [])))
     # A code that is still in use means what it means now
     return {**old, **occupations}

@@ -1,38 +1,210 @@
-"""SOC groups: how many digits they have, their codes and names (SOC 2018, bls.gov/soc/2018)."""
+"""SOC 2018 (bls.gov/soc/2018): how codes are written, their levels and groups, older codes."""
 
+import csv
 import math
+import re
+import unicodedata
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from pathlib import Path
+
+from common.files import InputError, read_json
 
 # Digits of a SOC code -> characters of 15-1252.00: the O*NET-SOC occupation, the SOC occupation,
-# the minor and the major group
-DIGITS = {8: 10, 6: 7, 3: 4, 2: 2}
-MINOR_GROUPS = {"15-1": "15-1200", "31-1": "31-1100", "51-5": "51-5100"}  # others end in 000
+# the broad, the minor and the major group
+DIGITS = {8: 10, 6: 7, 5: 6, 3: 4, 2: 2}
+
+# {code: title} of the broad, minor and major groups
+SOC_GROUPS: dict[str, str] = read_json(Path(__file__).with_name("soc_groups.json"))
 MAJOR_GROUPS = {
-    "11": "Management",
-    "13": "Business and Financial Operations",
-    "15": "Computer and Mathematical",
-    "17": "Architecture and Engineering",
-    "19": "Life, Physical, and Social Science",
-    "21": "Community and Social Service",
-    "23": "Legal",
-    "25": "Educational Instruction and Library",
-    "27": "Arts, Design, Entertainment, Sports, and Media",
-    "29": "Healthcare Practitioners and Technical",
-    "31": "Healthcare Support",
-    "33": "Protective Service",
-    "35": "Food Preparation and Serving Related",
-    "37": "Building and Grounds Cleaning and Maintenance",
-    "39": "Personal Care and Service",
-    "41": "Sales and Related",
-    "43": "Office and Administrative Support",
-    "45": "Farming, Fishing, and Forestry",
-    "47": "Construction and Extraction",
-    "49": "Installation, Maintenance, and Repair",
-    "51": "Production",
-    "53": "Transportation and Material Moving",
-    "55": "Military Specific",
+    code[:2]: title.removesuffix(" Occupations")
+    for code, title in SOC_GROUPS.items()
+    if code.endswith("-0000")
 }
+# Most are the first three digits and 000, but 15-1 is 15-1200
+MINOR_GROUPS = {
+    code[: DIGITS[3]]: code
+    for code in SOC_GROUPS
+    if code.endswith("00") and not code.endswith("-0000")
+}
+BROAD_GROUPS = {"29-122": "29-1210"}  # all others are the first five digits and 0
+
+# ------------------------------------------------------------------------------ codes as written
+
+CODE = re.compile(r"([0-9]{2})-?([0-9]{4})(?:[.-]?([0-9]{2}))?(?:\.0)?")  # .0 is of a number
+DASHES = dict.fromkeys(
+    map(ord, "_\N{HYPHEN}\N{FIGURE DASH}\N{EN DASH}\N{EM DASH}\N{MINUS SIGN}"), "-"
+)
+SEPARATORS = re.compile(r"[|;,]")
+LISTED = 12  # occupations that an error names: a SOC occupation has no more
+
+
+def read_code(text: str) -> str:
+    """A code as 15-1252.00 or 15-1252, however people or spreadsheets write it; "" if it is none.
+
+    151252, 151252.0 and 15-1252.0 are read as 15-1252, and 15125200 as 15-1252.00. Whether there
+    is such an occupation is not looked at.
+    """
+    # NFKC makes a non-breaking hyphen a plain one and a non-breaking space a space
+    plain = "".join(unicodedata.normalize("NFKC", text).translate(DASHES).split())
+    match = CODE.fullmatch(plain.removeprefix("'"))  # an apostrophe makes it text in Excel
+    if match is None:
+        return ""
+    return f"{match[1]}-{match[2]}" + (f".{match[3]}" if match[3] else "")
+
+
+def split_codes(text: str) -> list[str]:
+    """The parts of a text between '|', ';' or ',', blank ones left out."""
+    return [part.strip() for part in SEPARATORS.split(text) if part.strip()]
+
+
+def occupation_of(text: str, codes: Collection[str]) -> str:
+    """The one O*NET-SOC occupation that a code of 8 or 6 digits means.
+
+    One of 6 digits means the occupation that ends in .00, which is the SOC occupation itself, or
+    else the only one that begins so.
+
+    Args:
+        text: the code, as read_code reads it.
+        codes: the O*NET-SOC codes there are.
+
+    Raises:
+        ValueError: it is no code, or means none or several of them.
+    """
+    code = read_code(text)
+    for exact in (code, f"{code}.00"):
+        if exact in codes:
+            return exact
+    digits = digits_of(code)
+    among = [known for known in codes if group_code(known, digits) == code]
+    if len(among) == 1 and digits == 6:
+        return among[0]
+    if among:
+        several = ", ".join(among[:LISTED]) + (", ..." if len(among) > LISTED else "")
+        raise ValueError(f"{text!r} is several O*NET-SOC occupations: give one of {several}")
+    raise ValueError(f"{text!r} is no code of O*NET-SOC 2019, such as {min(codes)}")
+
+
+# ------------------------------------------------------------------------------ levels
+
+
+def digits_of(code: str) -> int:
+    """How many digits of a code as read_code returns it tell something: 8, 6, 5, 3 or 2.
+
+    Codes of groups end in zeros, and no SOC occupation's does.
+    """
+    if len(code) == DIGITS[8]:
+        return 8
+    for ending, digits in (("-0000", 2), ("00", 3), ("0", 5)):
+        if code.endswith(ending):
+            return digits
+    return 6
+
+
+def group_code(code: str, digits: int) -> str:
+    """The code of an occupation's group as SOC has it: 29-1141, 29-1140, 29-1000 or 29-0000."""
+    prefix = code[: DIGITS[digits]]
+    if digits == 5:
+        return BROAD_GROUPS.get(prefix, f"{prefix}0")
+    if digits == 3:
+        return MINOR_GROUPS.get(prefix, f"{prefix}000")
+    return f"{prefix}-0000" if digits == 2 else prefix
+
+
+def levels(code: str, titles: Mapping[str, str]) -> dict[str, str]:
+    """The SOC levels above an O*NET-SOC occupation, with SOC's own titles.
+
+    Args:
+        code: of the occupation.
+        titles: of the occupations, by O*NET-SOC code. Those that end in .00 have SOC's titles.
+
+    Returns:
+        {"soc": such as 29-1141, "soc_title", "broad_group": such as 29-1140, "broad_group_title",
+        "minor_group": such as 29-1000, "minor_group_title", "major_group": such as 29-0000,
+        "major_group_title": without the word Occupations}. Where titles lack the SOC occupation,
+        its title is its broad group's.
+    """
+    soc, broad, minor, major = (group_code(code, digits) for digits in (6, 5, 3, 2))
+    broad_title = SOC_GROUPS.get(broad, "")
+    return {
+        "soc": soc,
+        "soc_title": titles.get(f"{soc}.00", broad_title),
+        "broad_group": broad,
+        "broad_group_title": broad_title,
+        "minor_group": minor,
+        "minor_group_title": SOC_GROUPS.get(minor, ""),
+        "major_group": major,
+        "major_group_title": MAJOR_GROUPS.get(code[: DIGITS[2]], ""),
+    }
+
+
+# ------------------------------------------------------------------------------ older codes
+
+# What the columns with codes are called in a crosswalk, such as "2010 SOC Code" and "soc2018"
+FROM = re.compile(r"(?i)(soc.*2010|2010.*soc)(?!.*title)")
+TO = re.compile(r"(?i)(soc.*201[89]|201[89].*soc)(?!.*title)")
+
+
+def read_crosswalks(paths: Iterable[str | Path]) -> dict[str, list[str]]:
+    """The codes of today that codes of SOC 2010 or O*NET-SOC 2010 have become.
+
+    Args:
+        paths: the official tables from SOC or O*NET-SOC 2010 to 2018 or 2019, as .csv or .tsv or,
+            with pandas, as .xlsx.
+
+    Returns:
+        {old code: new ones}. Of 8 digits are those that a table has so; 15-1132.00 is 15-1132 where
+        only that one is in a table, and 15-1132 all that begins so.
+
+    Raises:
+        FileNotFoundError: there is no such file.
+        ValueError: one cannot be read, or is no crosswalk.
+        ImportError: a workbook, but no pandas.
+    """
+    listed: dict[str, dict[str, None]] = defaultdict(dict)  # in the order of the tables
+    general: dict[str, dict[str, None]] = defaultdict(dict)
+    for path in map(Path, paths):
+        for old, new in crosswalk_pairs(path):
+            listed[old][new] = None
+            for code in (old[: DIGITS[6]], f"{old[: DIGITS[6]]}.00"):
+                general[code][new[: DIGITS[6]]] = None
+    return {old: list(new) for old, new in (general | listed).items()}
+
+
+def crosswalk_pairs(path: Path) -> list[tuple[str, str]]:
+    """Old and new code of each row of a crosswalk, below its header and whatever stands above."""
+    rows = crosswalk_rows(path)
+    for i, row in enumerate(rows):
+        old, new = ([j for j, name in enumerate(row) if kind.search(name)] for kind in (FROM, TO))
+        if len(old) == len(new) == 1 and old != new:
+            cells = [row for row in rows[i + 1 :] if len(row) > max(*old, *new)]
+            pairs = [(read_code(row[old[0]]), read_code(row[new[0]])) for row in cells]
+            return [(before, after) for before, after in pairs if before and after]
+    raise ValueError(f"{path}: no crosswalk with one column each of old (2010) and new codes")
+
+
+def crosswalk_rows(path: Path) -> list[list[str]]:
+    if path.suffix.lower() in (".csv", ".tsv"):
+        text = path.read_text(encoding="utf-8-sig", errors="replace")
+        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;", key=text.count)
+        try:
+            return list(csv.reader(text.splitlines(), delimiter=delimiter))
+        except csv.Error as error:
+            raise ValueError(f"{path}: cannot be read ({error})") from None
+    try:
+        from common.labelled import read_any  # needs more packages than all else here
+    except ImportError:
+        raise ImportError(
+            f"{path} needs pandas: save it as .csv, or pip install -r requirements.txt"
+        ) from None
+    try:
+        table = read_any(path)
+    except InputError as error:
+        raise ValueError(str(error)) from None
+    return [[str(cell) for cell in row] for row in [table.columns, *table.itertuples(index=False)]]
+
+
+# ------------------------------------------------------------------------------ employment
 
 
 def employment_of(counts: Mapping[str, float], codes: Sequence[str]) -> list[float]:
@@ -47,6 +219,7 @@ def employment_of(counts: Mapping[str, float], codes: Sequence[str]) -> list[flo
     for code, count in counts.items():
         if not (isinstance(count, int | float) and 0 <= count < math.inf):
             raise ValueError(f"employment of {code} is {count!r}, but must be a number from 0")
+    counts = {read_code(str(code)): count for code, count in counts.items()}
     parts: dict[str, float] = defaultdict(float)
     for code in codes:
         parts[code[: DIGITS[6]]] += not code.endswith(".00")
@@ -59,15 +232,3 @@ def employment_of(counts: Mapping[str, float], codes: Sequence[str]) -> list[flo
     if counts and not any(employed):
         raise ValueError("employment: no code is an O*NET-SOC or SOC 2018 one with people in it")
     return employed
-
-
-def group_code(code: str, digits: int) -> str:
-    """The code of an occupation's group as SOC tables have it: 29-1141, 29-1000 or 29-0000."""
-    prefix = code[: DIGITS[digits]]
-    if digits == 3:
-        return MINOR_GROUPS.get(prefix, f"{prefix}000")
-    return f"{prefix}-0000" if digits == 2 else prefix
-
-
-def major_group_title(code: str) -> str:
-    return MAJOR_GROUPS.get(code[: DIGITS[2]], "")

@@ -113,6 +113,15 @@ def test_fallback_sums_the_probabilities_of_a_group(shipped):
         assert confidence == pytest.approx(max(sums.values()), abs=1e-5)
 
 
+def test_group_of_three_digits_has_a_title_of_its_own(shipped):
+    ranking = shipped.best([job_texts("Barista")], 1)
+    found = shipped.review(0.1, ranking.groups[0], np.array([0.1, 0.9, 0.9]), 0.5)
+    assert (found["fallback_code"], found["fallback_title"]) == (
+        "35-3000",
+        "Food and Beverage Serving Workers",
+    )
+
+
 def test_no_group_is_named_where_none_is_sure_enough(shipped):
     assert shipped.predict("Product Owner", min_confidence=0.999)[0]["fallback_code"] is None
 
@@ -143,23 +152,8 @@ def test_explain_adds_margin_and_soc_levels(shipped):
     assert third["margin"] == pytest.approx(
         third["score"] - shipped.predict("ICU Nurse", top_k=4)[3]["score"]
     )
-    levels = (first["soc"], first["major_group"], first["major_group_title"])
-    assert levels == ("29-1141", "29-0000", "Healthcare Practitioners and Technical")
-
-
-@pytest.mark.parametrize(
-    ("code", "groups"),
-    [
-        ("29-1141.03", ("29-1141", "29-1000", "29-0000")),
-        ("15-1252.00", ("15-1252", "15-1200", "15-0000")),
-    ],
-)
-def test_groups_have_the_codes_of_soc_tables(code, groups):
-    assert tuple(soc.group_code(code, digits) for digits in inference.GROUPS) == groups
-
-
-def test_every_major_group_has_a_name(shipped):
-    assert {code[:2] for code in shipped.codes} == set(soc.MAJOR_GROUPS)
+    assert first["code"] == "29-1141.03"
+    assert soc.levels("29-1141.03", shipped.title_of).items() <= first.items()
 
 
 # ------------------------------------------------------------------------------ own titles
@@ -201,8 +195,8 @@ def test_own_title_under_two_codes_leaves_the_choice(trained_dir, data_dir):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("title,code\nRN,29-1141\n", r"own title 1 \(RN\): '29-1141' is no O\*NET-SOC code"),
-        ("title,code\nRN,29-1141.00\n ,29-1141.00\n", "own title 2: the job title is empty"),
+        ("title,code\nRN,29-1142\n", r"own title 1 \(RN\): '29-1142' is no code of O\*NET-SOC"),
+        ("title,code\nRN,29-1141.00\n ,29-1141.00\n", "own.csv: own title 2 .*title is empty"),
         ("job,code\nRN,29-1141.00\n", "no column 'title'"),
         ("title,code\nRN,29-1141.00,x\n", "row 1: 3 fields"),
     ],
@@ -211,6 +205,26 @@ def test_own_titles_that_cannot_be_used_are_named(trained_dir, data_dir, tmp_pat
     (tmp_path / "own.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
         JobClassifier(trained_dir, data_dir, own_titles=tmp_path / "own.csv")
+
+
+@pytest.mark.parametrize(
+    "own",
+    [
+        {"Zz": "29-1141.00"},
+        [("Zz", "29-1141")],
+        pd.DataFrame({"title": ["Zz"], "code": [291141.0]}),
+    ],
+    ids=["dict", "pairs", "DataFrame"],
+)
+def test_own_titles_are_taken_in_every_form(trained_dir, data_dir, own):
+    classifier = JobClassifier(trained_dir, data_dir, own_titles=own)
+    assert classifier.predict("Zz", top_k=1)[0]["code"] == "29-1141.00"
+
+
+def test_table_of_own_titles_without_a_column_is_named(trained_dir, data_dir):
+    own = pd.DataFrame({"title": ["Zz"], "soc": ["29-1141"]})
+    with pytest.raises(ValueError, match="own_titles has no column 'code', but 'title', 'soc'"):
+        JobClassifier(trained_dir, data_dir, own_titles=own)
 
 
 def test_a_file_is_not_continued_with_other_own_titles(
@@ -227,6 +241,20 @@ def test_a_file_is_not_continued_with_other_own_titles(
     other = JobClassifier(trained_dir, data_dir, own_titles=[("RN", "47-2111.00")])
     with pytest.raises(ValueError, match="unfinished run of another input or other settings"):
         code_file(other, *files)
+
+
+def test_a_file_goes_on_with_the_same_own_titles_and_employment(
+    trained_dir, data_dir, tmp_path, monkeypatch
+):
+    (tmp_path / "jobs.csv").write_text("title\nRN\nWireman\n")
+    files = tmp_path / "jobs.csv", tmp_path / "coded.csv"
+    own = {"own_titles": {"RN": "47-2111"}, "employment": {"29-1141": 7.0}}
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(
+            tables.DelimitedFile, "join", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt)
+        )
+        code_file(JobClassifier(trained_dir, data_dir, **own), *files)
+    assert code_file(JobClassifier(trained_dir, data_dir, **own), *files) == {"coded": 2}
 
 
 # ------------------------------------------------------------------------------ evaluation
@@ -277,7 +305,69 @@ def test_rows_that_cannot_be_evaluated_are_counted_with_the_reason(shipped, tmp_
     assert result["rows"] == 1
     assert result["skipped"] == {
         "the job title is empty": 1,
-        "the code 'nurse' is none such as 15-1252.00 or 15-1252": 1,
+        "the code is none such as 15-1252.00 or 15-1252 ('nurse')": 1,
+    }
+
+
+def test_each_reason_has_one_line_with_an_example(shipped, tmp_path):
+    codes = ["35-3023", "35-3023|nurse", "b", "c", "b", "", "15-1132", "99-9999"]
+    rows = [("Barista", code) for code in codes]
+    assert evaluate(shipped, labelled(tmp_path, rows))["skipped"] == {
+        "the code is none such as 15-1252.00 or 15-1252 ('b' and 2 more)": 4,
+        "the code is empty": 1,
+        "the code is none of O*NET-SOC 2019 or SOC 2018, perhaps of SOC 2010: --crosswalk reads "
+        "the official table ('15-1132' and 1 more)": 2,
+    }
+
+
+@pytest.mark.parametrize(
+    ("code", "digits"),
+    [
+        ("353023.0", 6),
+        ("35302301", 8),
+        ("11-1011.00;35-3023.01", 8),
+        ("35-3020", 5),
+        ("35-3000", 3),
+        ("35-0000", 2),
+        ("35-3020.00", 5),
+    ],
+)
+def test_label_counts_as_deep_as_it_goes(shipped, tmp_path, code, digits):
+    accuracy = evaluate(shipped, labelled(tmp_path, [("Barista", code)]))["accuracy"]
+    assert (accuracy[0]["digits"], accuracy[0]["n"], accuracy[0]["share"]) == (digits, 1, 1.0)
+
+
+def test_minor_group_is_known_by_either_code(shipped, tmp_path):
+    rows = [("Software Developer", "15-1200"), ("Software Developer", "15-1000")]
+    first, *_ = evaluate(shipped, labelled(tmp_path, rows))["accuracy"]
+    assert (first["digits"], first["n"], first["share"]) == (3, 2, 1.0)
+
+
+def test_groups_are_told_beside_deeper_levels(shipped, tmp_path):
+    rows = [("Barista", "35-3023.01"), ("Barista", "35-3000"), ("Barista", "29-0000")]
+    result = evaluate(shipped, labelled(tmp_path, rows))
+    first = {row["digits"]: (row["n"], row["share"]) for row in result["accuracy"] if row["k"] == 1}
+    assert first == {8: (1, 1.0), 6: (1, 1.0), 3: (2, 1.0), 2: (3, pytest.approx(2 / 3))}
+
+
+def test_wrong_group_is_told_by_its_title(shipped, tmp_path):
+    (confusion,) = evaluate(shipped, labelled(tmp_path, [("Barista", "29-0000")]))["confusions"]
+    assert confusion["instead_of_title"] == "Healthcare Practitioners and Technical Occupations"
+
+
+CROSSWALK = "soc2010,soc2018\n15-1132,15-1252\n15-1132,15-1253\n29-1111,29-1141\n"
+
+
+def test_crosswalk_converts_older_codes_and_each_new_one_is_right(shipped, tmp_path):
+    (tmp_path / "crosswalk.csv").write_text(CROSSWALK)
+    rows = [("Software Developer", "15-1132"), ("Software Tester", "15-1132.00"), ("RN", "29-1141")]
+    path = labelled(tmp_path, [*rows, ("RN", "99-9999")])
+    result = evaluate(shipped, path, crosswalks=[tmp_path / "crosswalk.csv"])
+    first, *_ = result["accuracy"]
+    assert (first["digits"], first["n"], first["share"]) == (6, 3, 1.0)
+    assert result["converted"] == 2
+    assert result["skipped"] == {
+        "the code is none of O*NET-SOC 2019 or SOC 2018, nor in the crosswalk ('99-9999')": 1
     }
 
 
@@ -289,7 +379,7 @@ def test_coverage_falls_with_the_least_confidence(shipped, tmp_path):
 
 
 def test_file_without_a_row_to_evaluate_is_named(shipped, tmp_path):
-    with pytest.raises(ValueError, match="has no row that can be evaluated: the code 'nurse'"):
+    with pytest.raises(ValueError, match="has no row that can be evaluated: .*'nurse'"):
         evaluate(shipped, labelled(tmp_path, [("RN", "nurse")]))
 
 
@@ -318,6 +408,13 @@ def test_script_evaluates_a_file(tmp_path):
         "29-1141.03  Critical Care Nurses\n        29-1141.00  Registered Nurses   'ICU Nurse'"
         in result.stdout
     )
+
+
+def test_script_tells_how_many_labels_the_crosswalk_converted(tmp_path):
+    (tmp_path / "crosswalk.csv").write_text(CROSSWALK)
+    path = labelled(tmp_path, [("RN", "29-1111")])
+    result = run("--evaluate", path, "--crosswalk", tmp_path / "crosswalk.csv")
+    assert "1 evaluated by a code that the crosswalk converted" in result.stdout
 
 
 def test_script_takes_own_titles(tmp_path):

@@ -77,6 +77,11 @@ def test_codes_are_read_as_people_write_them(tmp_path, code):
     assert found["Code Monkey"]["code"] == "15-1252.00"
 
 
+def test_codes_may_be_parted_by_a_semicolon(tmp_path):
+    found = labelled(tmp_path / "titles.csv", "title,code\nTester,15-1252;15-1253;\n")
+    assert found["Tester"]["shares"] == {"15-1252.00": 0.5, "15-1253.00": 0.5}
+
+
 def test_six_digits_are_shared_out_over_their_occupations(tmp_path):
     found = labelled(tmp_path / "titles.csv", "title,code\nFloor Nurse,29-1141\n")
     assert found["Floor Nurse"]["shares"] == {"29-1141.00": 0.5, "29-1141.01": 0.5}
@@ -218,6 +223,10 @@ def test_employment_of_a_soc_code_goes_to_the_general_occupation_by_half():
     codes = ["29-1141.00", "29-1141.01", "29-1141.03", "15-1299.01", "15-1299.02"]
     counts = {"29-1141": 8.0, "15-1299": 6.0}
     assert employment_of(counts, codes) == [4.0, 2.0, 2.0, 3.0, 3.0]
+
+
+def test_codes_of_employment_are_read_as_people_write_them():
+    assert employment_of({"291141": 5.0}, ["29-1141.00"]) == [5.0]
 
 
 def test_a_count_of_eight_digits_stays_as_it_is():

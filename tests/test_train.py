@@ -268,23 +268,23 @@ def test_written_duties_come_several_times():
 
 
 def test_own_titles_are_trained_on_but_for_those_in_validation(tmp_path):
-    (tmp_path / "own.csv").write_text("title,code\nSparkle Ranger,A\nTeam  lead,A\n")
+    (tmp_path / "own.csv").write_text("title,code\nSparkle Ranger,35-3023\nTeam  lead,35-3023.01\n")
     data = {
-        "val": [{"anchor": "Team Lead", "code": "A", "source": "alternate_title"}],
-        "label_map": {"A": 0},
+        "val": [{"anchor": "Team Lead", "code": "35-3023.01", "source": "alternate_title"}],
+        "label_map": {"35-3023.01": 0},
     }
     samples = train.own_samples(str(tmp_path / "own.csv"), data)
-    assert samples == [{"anchor": "Sparkle Ranger", "code": "A", "source": "own_title"}]
+    assert samples == [{"anchor": "Sparkle Ranger", "code": "35-3023.01", "source": "own_title"}]
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
-    [("title\nA\n", "no column 'code'"), ("title,code\nA,B\n", "row 1: 'A', 'B'")],
+    [("title\nA\n", "no column 'code'"), ("title,code\nA,B\n", r"own title 1 \(A\): 'B' is no")],
 )
 def test_own_titles_that_cannot_be_used_are_named(tmp_path, text, message):
     (tmp_path / "own.csv").write_text(text)
     with pytest.raises(InputError, match=message):
-        train.own_samples(str(tmp_path / "own.csv"), {"val": [], "label_map": {"A": 0}})
+        train.own_samples(str(tmp_path / "own.csv"), {"val": [], "label_map": {"35-3023.01": 0}})
 
 
 # ------------------------------------------------------------------------------ batches
