@@ -772,6 +772,7 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--crosswalk", nargs="+", default=[], metavar="FILE",
         help="official tables that convert right codes of SOC 2010")  # fmt: skip
     add("--no-header", action="store_true", help="the columns of a text are called 1, 2, ...")
+    add("--levels", action="store_true", help="add the SOC groups of the first answer")
     add("--keep-formulas", action="store_true", help="no apostrophe before cells with a formula")
     add = parser.add_argument_group("answers").add_argument
     add("--top-k", type=int, default=3, metavar="K", help="occupations to list (3)")
@@ -864,6 +865,7 @@ def code_input(classifier: JobClassifier, args: argparse.Namespace) -> int:
             args.keep_formulas,
             args.industry_column,
             not args.no_header,
+            args.levels,
             tell=lambda line: print(line, file=sys.stderr),
         )
         if to_stdout:

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from tqdm import tqdm
 
 from common.files import write_whole
-from common.soc import group_code
+from common.soc import group_code, levels
 from common.tables import JSON, TEXT, ending_of, kind_of, read_jobs
 from common.text import job_texts
 
@@ -22,6 +23,11 @@ ADDED = ("soc_code", "soc_title", "soc_score", "soc_confidence", "soc_6_digits")
 # Where there is a least confidence: "review" or "", and the SOC group to fall back to
 FALLBACK = ("fallback_code", "fallback_title", "fallback_confidence")
 REVIEW = ("soc_review", *(f"soc_{name}" for name in FALLBACK))
+# On request, of the first answer
+LEVELS = (
+    "soc_6_digits_title", "soc_broad_group", "soc_broad_group_title", "soc_minor_group",
+    "soc_minor_group_title", "soc_major_group", "soc_major_group_title", "soc_employment_share",
+)  # fmt: skip
 PROBLEM = "soc_problem"  # why a row was not coded
 TITLE_LINES = 3  # of a cell, from which on it is no title
 
@@ -37,6 +43,7 @@ def code_file(
     keep_formulas: bool = False,
     industry_column: str | None = None,
     header: bool = True,
+    with_levels: bool = False,
     tell: Callable[[str], None] = lambda line: None,
 ) -> dict[str, int]:
     """Code every row of a file.
@@ -45,9 +52,9 @@ def code_file(
     soc_score_1, soc_confidence_1, soc_6_digits_1 (the SOC code, by which wages are published), ...,
     and soc_problem, which says why a row was not coded; with min_confidence also soc_review
     ("review" where the first answer is less sure) and for these soc_fallback_code,
-    soc_fallback_title and soc_fallback_confidence, the deepest SOC group that is sure enough. It is
-    written in parts, into a folder beside it, and put together at the end: a run that was
-    interrupted goes on when it is started again.
+    soc_fallback_title and soc_fallback_confidence, the deepest SOC group that is sure enough; and
+    what with_levels adds. It is written in parts, into a folder beside it, and put together at the
+    end: a run that was interrupted goes on when it is started again.
 
     Args:
         classifier: a JobClassifier.
@@ -65,6 +72,8 @@ def code_file(
             they are. Else all but numbers get an apostrophe before them, so that no spreadsheet
             runs them.
         industry_column: with the employers' industries, which are read before the titles.
+        with_levels: also add LEVELS: the SOC groups of the first answer with their titles, and
+            which share of all employed people, in the classifier's population, has the occupation.
         header: whether the first row of a text names the columns; else they are called 1, 2, ...
         tell: is called with a line on which columns are read.
 
@@ -89,7 +98,7 @@ def code_file(
     table = jobs.table
     table.keep_formulas = keep_formulas
     classifier.check(top_k, min_confidence)
-    added = added_columns(top_k, min_confidence)
+    added = added_columns(top_k, min_confidence, with_levels)
     for name in added:
         if name in table.columns:
             raise ValueError(f"{path} has a column {name!r}, which is to be added: rename it")
@@ -129,6 +138,7 @@ def code_file(
                     *jobs.texts(part),
                     top_k,
                     min_confidence,
+                    with_levels,
                     table.problems(part),
                     answers,
                     show,
@@ -151,11 +161,13 @@ def output_beside(path: Path) -> Path:
     return path.with_name(f"{stem}.coded{ending.replace('.txt', '.csv')}")
 
 
-def added_columns(top_k: int, min_confidence: float | None) -> list[str]:
+def added_columns(top_k: int, min_confidence: float | None, with_levels: bool = False) -> list[str]:
     """The columns that coding adds to a table."""
     names = [f"{name}_{rank}" for rank in range(1, top_k + 1) for name in ADDED]
     if min_confidence is not None:
         names += REVIEW
+    if with_levels:
+        names += LEVELS
     return [*names, PROBLEM]
 
 
@@ -165,6 +177,7 @@ def new_columns(
     descriptions: list[Any],
     top_k: int,
     min_confidence: float | None = None,
+    with_levels: bool = False,
     problems: list[str] | None = None,
     answers: dict[tuple[str, str], tuple] | None = None,
     progress: Callable[[int], Any] = lambda rows: None,
@@ -173,7 +186,7 @@ def new_columns(
 
     Args:
         titles, descriptions: of the rows; None where there is none.
-        top_k, min_confidence: as for predict.
+        top_k, min_confidence, with_levels: as for code_file.
         problems: what is wrong with rows already, "" for nothing; such rows are not coded.
         answers: of jobs that came before, by their texts; looked up, and added to.
         progress: is called now and then with about how many rows are done.
@@ -199,7 +212,7 @@ def new_columns(
         best = classifier.best(new, top_k, lambda share: progress(int(share * len(titles))))
         answers.update(zip(new, zip(*best, strict=True), strict=True))
 
-    *names, _ = added_columns(top_k, min_confidence)
+    *names, _ = added_columns(top_k, min_confidence, with_levels)
     columns: dict[str, list] = {name: [None] * len(titles) for name in names}
     for row, pair in pairs.items():
         occupations, scores, confidences, groups, group_confidences, reason = answers[pair]
@@ -216,6 +229,10 @@ def new_columns(
             share = found["fallback_confidence"]
             values += ["review" if found["review"] else "", found["fallback_code"]]
             values += [found["fallback_title"], share and round(share, 4)]
+        if with_levels:
+            first = occupations[0]
+            _, *above = levels(classifier.codes[first], classifier.title_of).values()
+            values += [*above, round(float(np.exp(classifier.index.employment[first])), 6)]
         for column, value in zip(columns.values(), values, strict=True):
             column[row] = value
     return columns | {PROBLEM: problems}

@@ -1,5 +1,6 @@
 """Which column of a table holds what, by the name that the user gave or by its own."""
 
+from types import SimpleNamespace
 from typing import Any
 
 # What a column may be called, letter case and what stands between words aside. Of several that a
@@ -65,3 +66,8 @@ def required_column(table: Any, what: str, wanted: str | None) -> str:
             f"{table.path} has no column {what!r}, but {listed}: name it with --{what}-column"
         )
     return found
+
+
+def frame(table: Any, name: str) -> SimpleNamespace:
+    """What find_column needs to know of a pandas DataFrame, and what it is called in errors."""
+    return SimpleNamespace(path=name, columns=[str(column) for column in table.columns])

@@ -4,18 +4,19 @@ from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
+from common.columns import frame, required_column
 from common.soc import occupation_of
-from common.tables import read_own_titles
+from common.tables import read_table
 from common.text import job_texts
 
 
-def own_pairs(own_titles: Any, codes: Collection[str]) -> list[tuple[str, str]]:
+def own_pairs(own_titles: Any, known: Collection[str]) -> list[tuple[str, str]]:
     """[(job title, O*NET-SOC code), ...] of titles of one's own.
 
     Args:
         own_titles: {job title: code, ...}, [(job title, code), ...], a DataFrame with the columns
             title and code, or the path of a file with them.
-        codes: the O*NET-SOC codes there are.
+        known: the O*NET-SOC codes there are.
 
     Raises:
         FileNotFoundError: there is no such file.
@@ -27,18 +28,34 @@ def own_pairs(own_titles: Any, codes: Collection[str]) -> list[tuple[str, str]]:
     if isinstance(own_titles, str | Path):
         given, of_file = read_own_titles(own_titles), f"{own_titles}: "
     elif hasattr(own_titles, "columns"):
-        columns = list(own_titles.columns)
-        for name in ("title", "code"):
-            if name not in columns:
-                found = ", ".join(map(repr, columns)) or "none"
-                raise ValueError(f"own_titles has no column {name!r}, but {found}")
-        given = list(zip(own_titles["title"], own_titles["code"], strict=True))
+        table = frame(own_titles, "own_titles")
+        columns = [required_column(table, name, None) for name in ("title", "code")]
+        given = list(
+            zip(*(own_titles.iloc[:, table.columns.index(name)] for name in columns), strict=True)
+        )
     else:
         given = list(own_titles.items() if isinstance(own_titles, Mapping) else own_titles)
     pairs = []
     for i, (title, code) in enumerate(given, start=1):
         try:
-            pairs.append((job_texts(title)[1], occupation_of(str(code), codes)))
+            pairs.append((job_texts(title)[1], occupation_of(str(code), known)))
         except (TypeError, ValueError) as error:
             raise type(error)(f"{of_file}own title {i} ({title}): {error}") from None
+    return pairs
+
+
+def read_own_titles(path: str | Path) -> list[tuple[str, str]]:
+    """[(job title, O*NET-SOC code), ...] from a file with the columns title and code.
+
+    Raises:
+        FileNotFoundError, ValueError: as from read_table, or a row has too many fields.
+    """
+    table, pairs = read_table(path), []
+    columns = required_column(table, "title", None), required_column(table, "code", None)
+    for part in table.parts():
+        titles, codes = (table.column(part, name) for name in columns)
+        for title, code, problem in zip(titles, codes, table.problems(part), strict=True):
+            if problem:
+                raise ValueError(f"{path}, row {len(pairs) + 1}: {problem}")
+            pairs.append((title or "", str(code).strip()))
     return pairs

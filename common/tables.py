@@ -11,15 +11,15 @@ from collections.abc import Iterator
 from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any, NamedTuple, TextIO
 
-from common.columns import find_column, is_named, required_column
+from common.columns import find_column, frame, is_named, required_column
 
 ROWS_PER_PART = 2000  # rows kept at a time; an interrupted run loses no more
 CHUNK = 1 << 20  # bytes looked at together
 
-NUMBERS = ("soc_score", "soc_confidence", "soc_fallback_confidence")  # columns that begin so
+# Columns of numbers begin so
+NUMBERS = ("soc_score", "soc_confidence", "soc_fallback_confidence", "soc_employment_share")
 BAD_LINE = "soc_line"  # keeps a line that is no JSON object
 
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what begins so, a spreadsheet takes for a formula
@@ -546,7 +546,7 @@ def records_of(jobs: Any) -> list[tuple[Any, Any]]:
     if isinstance(jobs, str | bytes | dict) or not hasattr(jobs, "__iter__"):
         raise TypeError(f"jobs must be a list of titles or of dicts, not {type(jobs).__name__}")
     if hasattr(jobs, "columns"):  # a DataFrame
-        table = SimpleNamespace(path="the table", columns=[str(name) for name in jobs.columns])
+        table = frame(jobs, "the table")
         title = required_column(table, "title", None)
         description = find_column(table, "description", None)
         titles = jobs.iloc[:, table.columns.index(title)].tolist()
@@ -568,20 +568,3 @@ def records_of(jobs: Any) -> list[tuple[Any, Any]]:
     if not records:
         raise ValueError("jobs is empty: give at least one title")
     return records
-
-
-def read_own_titles(path: str | Path) -> list[tuple[str, str]]:
-    """[(job title, O*NET-SOC code), ...] from a file with the columns title and code.
-
-    Raises:
-        FileNotFoundError, ValueError: as from read_table, or a row has too many fields.
-    """
-    table, pairs = read_table(path), []
-    columns = required_column(table, "title", None), required_column(table, "code", None)
-    for part in table.parts():
-        titles, codes = (table.column(part, name) for name in columns)
-        for title, code, problem in zip(titles, codes, table.problems(part), strict=True):
-            if problem:
-                raise ValueError(f"{path}, row {len(pairs) + 1}: {problem}")
-            pairs.append((title or "", str(code).strip()))
-    return pairs
