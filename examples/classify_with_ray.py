@@ -11,6 +11,7 @@ Each worker loads one classifier and codes batch after batch; columns that are a
 import argparse
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 PROJECT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(PROJECT))
@@ -18,7 +19,7 @@ sys.path.insert(0, str(PROJECT))
 import pyarrow as pa  # noqa: E402
 import ray  # noqa: E402
 
-from common import coding, encoders, tables  # noqa: E402
+from common import coding, columns, encoders, tables  # noqa: E402
 from inference import DATA_DIR, MODEL_DIR, JobClassifier  # noqa: E402
 
 BLOCK = 5000  # rows coded, and written, together
@@ -50,19 +51,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
     parser.add_argument("input", help="folder with .parquet files")
     parser.add_argument("output", help="folder to write, one .parquet file for each block of rows")
-    parser.add_argument("--title-column", default="title")
-    parser.add_argument("--description-column", help="none by default")
+    parser.add_argument("--title-column", help="found by its name, as by inference.py --input")
+    parser.add_argument("--description-column", help="likewise, if there is one")
     parser.add_argument("--top-k", type=int, default=3)
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args()
 
     ray.init()
-    jobs = ray.data.read_parquet(args.input).repartition(
-        target_num_rows_per_block=BLOCK
-    )  # else small files make one
+    files = ray.data.read_parquet(args.input)
+    table = SimpleNamespace(path=args.input, columns=files.schema().names)
+    title = columns.required_column(table, "title", args.title_column)
+    description = columns.find_column(table, "description", args.description_column)
+    jobs = files.repartition(target_num_rows_per_block=BLOCK)  # else small files make one
     jobs.map_batches(
         Coder,
-        fn_constructor_args=(args.title_column, args.description_column, args.top_k),
+        fn_constructor_args=(title, description, args.top_k),
         compute=ray.data.ActorPoolStrategy(size=args.workers),
         num_cpus=0.5,  # else workers on every core leave none for reading and writing, and all wait
         batch_size=BLOCK,
