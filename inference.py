@@ -749,8 +749,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "  python inference.py --input jobs.xlsx --min-confidence 0.5\n"
         "  cat titles.txt | python inference.py > coded.csv\n"
         "  python inference.py --evaluate labelled.csv --own-titles titles.csv\n\n"
-        "Excel takes a code such as 11-2021 in a CSV file for a date: code an .xlsx file, or import\n"
-        "the column as text.\n"
+        "Excel takes 11-2021 in a CSV file for a date: code an .xlsx file, or import the column\n"
+        "as text.\n"
         f"Exit code: 0; {NOT_ALL_CODED} if rows of --input were not coded; 2 after an error.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,

@@ -333,10 +333,8 @@ class ExcelFile(Table):
     """
 
     def __init__(self, path: Path) -> None:
-        try:
-            import openpyxl
-        except ImportError:
-            raise ImportError(f"{path} needs openpyxl: pip install openpyxl") from None
+        import openpyxl  # a third of a second, so only where it is needed
+
         self.path, self.load = path, openpyxl.load_workbook
         book = self.load(path, read_only=True, data_only=True)  # what formulas came to
         self.columns: list[str] = []
