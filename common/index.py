@@ -18,6 +18,8 @@ from common.encoders import Graph, session_of
 
 VERSION = "5"  # raise it when the file holds other things
 KINDS = ("title", "task")  # of known texts
+# Numbers in embeddings are cut off at so many times their mean size: one text in a thousand has any
+LARGEST = 5
 EVIDENCE = 3  # known texts of each kind that explain an answer
 
 Corpus = dict[str, dict[str, Any]]  # as data_preparation.py writes it, by code
@@ -164,7 +166,9 @@ class KnownTexts:
         self.hidden = np.empty(0, dtype=int)  # texts that do not count
         graph, (count, dimensions) = Graph(), embeddings.shape
         scales = step * np.float32(sharpness)
-        powers = graph.add("Exp", graph.int8_product("queries", embeddings.T, scales))
+        largest = LARGEST / dimensions**0.5
+        product = graph.int8_product("queries", embeddings.T, scales, largest)
+        powers = graph.add("Exp", product)
         inputs = ("queries", TensorProto.FLOAT, ["queries", dimensions])
         self.session = session_of(graph.model(inputs, powers, count))
 

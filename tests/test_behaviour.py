@@ -88,3 +88,19 @@ def test_a_manager_is_another_occupation(shipped, worker, manager):
     worker, manager = (shipped.predict(title)[0]["code"] for title in (worker, manager))
     assert worker != manager
     assert manager.startswith("11-")
+
+
+@pytest.mark.parametrize(
+    ("title", "codes"),
+    [
+        ("Bartender/Server", {"35-3011.00", "35-3031.00"}),
+        ("Plumber / Electrician", {"47-2152.00", "47-2111.00"}),
+        ("Firefighter/EMT", {"33-2011.00", "29-2042.00"}),
+    ],
+)
+def test_both_jobs_of_a_title_are_among_the_first_three(shipped, title, codes):
+    assert codes <= {row["code"] for row in shipped.predict(title, top_k=3)}
+
+
+def test_abbreviation_with_a_slash_is_one_job(shipped):
+    assert shipped.predict("OB/GYN")[0]["code"] == "29-1218.00"

@@ -280,6 +280,17 @@ def test_nothing_of_a_damaged_file_is_lost_without_a_word(tmp_path_factory, line
     assert sorted(c for c in kept if c.isalpha())[: len(letters)] == sorted(letters) or noise
 
 
+def test_groups_of_the_first_answer_come_on_request(classifier, tmp_path):
+    _, rows = coded(classifier, tmp_path / "jobs.csv", "title\nRN\n", top_k=1, with_levels=True)
+    assert rows[0]["soc_6_digits_1"] == "29-1141"
+    assert rows[0]["soc_minor_group"] == "29-1000"
+    assert (rows[0]["soc_minor_group_title"], rows[0]["soc_major_group_title"]) == (
+        "Healthcare Diagnosing or Treating Practitioners",
+        "Healthcare Practitioners and Technical",
+    )
+    assert float(rows[0]["soc_employment_share"]) == pytest.approx(1 / 8, abs=1e-5)
+
+
 # ------------------------------------------------------------------------------ bad rows
 
 
