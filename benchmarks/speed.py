@@ -35,9 +35,10 @@ from typing import Any
 import numpy as np
 from onnx import TensorProto
 
+from common.demo import DEMO_FILE
 from common.encoders import Graph, session_of
 from common.files import read_json
-from inference import DATA_DIR, DEMO_FILE, INDEX_FILE, MODEL_DIR, JobClassifier
+from inference import DATA_DIR, INDEX_FILE, MODEL_DIR, JobClassifier
 
 SEED = 42
 LATENCIES = 40  # calls a turn, one job each

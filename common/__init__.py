@@ -13,6 +13,7 @@ own_titles  titles of a user's own, in whatever form they are given
 tables      files of rows in and out, of many kinds
 columns     which column of a table holds what
 coding      coding every row of a file
+demo        answers on the screen, and a demo of ten postings
 evaluation  how often codes are right, with intervals
 """
 

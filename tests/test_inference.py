@@ -13,10 +13,11 @@ from conftest import OCCUPATIONS, PROJECT
 from onnx import TensorProto
 from safetensors.numpy import load_file
 
+from common.demo import DEMO_FILE
 from common.encoders import ENCODERS, Graph, OnnxEncoder, session_of
 from common.layers import LAYERS_FILE, ngrams
 from common.text import job_texts
-from inference import DEMO_FILE, SCORE, JobClassifier
+from inference import SCORE, JobClassifier
 
 DEMO = json.loads(DEMO_FILE.read_text(encoding="utf-8"))
 SHARPNESS = SCORE["sharpness"]
