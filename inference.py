@@ -75,6 +75,9 @@ MODEL_DIR = "output/job_classifier"
 DATA_DIR = "processed_data"
 INDEX_FILE = "label_index.safetensors"  # with the model; of other data, in the data folder
 
+# How to get what the shipped model lacks, for those who installed just enough to code jobs
+PREPARE = "pip install -r requirements.txt, then python data_preparation.py --download"
+
 # score: weights of what a job is compared by, for a title alone and for a title with a description.
 # Those of titles lie near what benchmarks/fit_score.py finds on validation. Those of postings, of
 # which validation has hardly any but made-up ones, and that of employment, as validation has all
@@ -112,9 +115,6 @@ GROUPS = {6: "soc", 3: "minor_group", 2: "major_group"}
 # Log-odds of being no occupation, from which on a title gets no code. Of validation titles
 # 0.4 % are above it, of answers that are none 95 % and more.
 NO_OCCUPATION = -1.5
-
-# How to get what the shipped model lacks, for those who installed just enough to code jobs
-PREPARE = "pip install -r requirements.txt, then python data_preparation.py --download"
 
 # command line
 NOT_ALL_CODED = 3  # exit code
