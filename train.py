@@ -388,6 +388,12 @@ class LayerTrainer(SentenceTransformerTrainer):
 
     loss: Any
 
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # The trainer looks for the last step only after one more: none is left to a run that was
+        # interrupted after its last
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
+
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
         save_layer(self.loss.layer, Path(str(output_dir or self.args.output_dir)))

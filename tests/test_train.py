@@ -105,19 +105,15 @@ class Interrupted(Exception):
     pass
 
 
-def test_interrupted_training_resumes(data_dir, tiny_encoder, tmp_path, monkeypatch):
-    places = [
-        "--data-dir",
-        data_dir,
-        "--base-model",
-        tiny_encoder,
-        "--output-dir",
-        tmp_path / "model",
-        "--run-dir",
-        tmp_path / "run",
-    ]
-    command = [str(part) for part in [*places, *TINY]]
+@pytest.fixture
+def command(data_dir, tiny_encoder, tmp_path):
+    """Arguments that train a tiny model to tmp_path / "model", in tmp_path / "run"."""
+    places = ["--data-dir", data_dir, "--base-model", tiny_encoder,
+              "--output-dir", tmp_path / "model", "--run-dir", tmp_path / "run"]  # fmt: skip
+    return [str(part) for part in [*places, *TINY]]
 
+
+def test_interrupted_training_resumes(command, tmp_path, monkeypatch):
     class StopAfterFirstCheckpoint(train.ReadableProgress):
         def on_save(self, *args, **kwargs):
             raise Interrupted
@@ -132,6 +128,24 @@ def test_interrupted_training_resumes(data_dir, tiny_encoder, tmp_path, monkeypa
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
     assert manifest["training"]["resumed_from"].startswith("checkpoint-")
     assert not (tmp_path / "run").exists()
+
+
+def test_training_interrupted_after_its_last_step_makes_no_further_one(
+    command, tmp_path, monkeypatch
+):
+    def stop(*args):
+        raise Interrupted
+
+    command += ["--epochs", "0.2"]  # in the middle of an epoch, where there would be a next step
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "fit_layers", stop)
+        with pytest.raises(Interrupted):
+            train.main(command)
+
+    assert train.main(command) == 0
+    steps = json.loads((tmp_path / "model" / "manifest.json").read_text())["training"]["steps"]
+    history = json.loads((tmp_path / "model" / "metrics.json").read_text())["history"]
+    assert max(row["step"] for row in history) == steps
 
 
 def test_without_epochs_the_layers_alone_are_fitted(trained_dir, data_dir, tmp_path):
