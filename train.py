@@ -2,7 +2,7 @@
 
     python train.py                                        # MiniLM, title_desc labels
     python train.py --base-model BAAI/bge-base-en-v1.5     # another encoder, or a local folder
-    python train.py --base-model output/job_classifier --epochs 0    # the layers of a model alone
+    python train.py --epochs 0                             # the layers of the model alone
     python train.py --help                                 # every setting with its default
 
 Reads processed_data/ and saves to output/job_classifier/ the encoder in half precision and, for
@@ -120,7 +120,9 @@ class Settings:
     )
     # model
     base_model: str = setting(
-        MINILM, "Encoder to start from: a name on the Hugging Face Hub or a local folder."
+        "",
+        "Encoder to start from: a name on the Hugging Face Hub or a local folder; by default "
+        f"{MINILM}, without epochs the model in --output-dir.",
     )
     label_mode: str = setting(
         "title_desc", f"Text an occupation is known by, one of {', '.join(LABEL_MODES)}."
@@ -162,7 +164,7 @@ class Settings:
     )
     # optimisation
     epochs: float = setting(
-        1.5, "Passes over all training pairs; 0 fits the layers alone, to a --base-model of ours."
+        1.5, "Passes over all training pairs; 0 fits only the layers of a finished model anew."
     )
     learning_rate: float = setting(1.5e-4, "Peak learning rate; it falls linearly to zero.")
     layer_learning_rate: float = setting(
@@ -186,6 +188,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        self.base_model = self.base_model or (MINILM if self.epochs else self.output_dir)
         if self.label_mode not in LABEL_MODES:
             modes = ", ".join(LABEL_MODES)
             raise InputError(f"--label-mode is {self.label_mode}, but must be one of {modes}")
@@ -305,9 +308,7 @@ def train(settings: Settings) -> None:
     log.info(f"training took {seconds / 60:.0f} minutes, best checkpoint: step {best_step:,}")
 
     # Save, and measure the model as users will load it
-    output_dir = Path(settings.output_dir)
-    staged = output_dir.with_name(f".{output_dir.name}.new")
-    shutil.rmtree(staged, ignore_errors=True)
+    staged = staging_folder(settings)
     model.half().save_pretrained(str(staged), create_model_card=False)
     try:
         export_onnx(staged)
@@ -322,7 +323,6 @@ def train(settings: Settings) -> None:
     manifest = {
         "base_model": settings.base_model,
         "base_model_sha256": base_sha256,
-        "files": hashes_of(staged),
         "settings": run["settings"],
         "data": data["manifest"],
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
@@ -339,14 +339,11 @@ def train(settings: Settings) -> None:
         "layers": layers,
         "metrics": metrics,
     }
-    write_json(staged / MANIFEST_FILE, manifest)
-    (staged / "README.md").write_text(model_card(manifest), encoding="utf-8")
     history = trainer.state.log_history
     write_json(staged / "metrics.json", metrics | {"history": history})
     plot_curve(history, run["untouched"], staged / "training_curve.png")
     shutil.copy(run_dir / "train.log", staged / "train.log")
-    put_in_place(staged, output_dir)
-    log.info(f"saved to {output_dir}; python inference.py makes its index and tries it")
+    finish(staged, manifest, settings)
     logging.shutdown()
     shutil.rmtree(run_dir)
 
@@ -357,7 +354,7 @@ def refit(settings: Settings, data: dict[str, Any], samples: list[Sample]) -> No
     Raises:
         InputError: the base model is none that train.py saved.
     """
-    base, output_dir = Path(settings.base_model), Path(settings.output_dir)
+    base = Path(settings.base_model)
     if not (base / MANIFEST_FILE).is_file():
         raise InputError(
             f"--base-model {base} is none that train.py saved: --epochs 0 fits the layers of one"
@@ -365,8 +362,7 @@ def refit(settings: Settings, data: dict[str, Any], samples: list[Sample]) -> No
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", force=True)
     log.setLevel(logging.INFO)
     manifest = read_json(base / MANIFEST_FILE)
-    staged = output_dir.with_name(f".{output_dir.name}.new")
-    shutil.rmtree(staged, ignore_errors=True)
+    staged = staging_folder(settings)
     shutil.copytree(base, staged, ignore=shutil.ignore_patterns(INDEX_FILE, LAYER_FILE))
     longest = manifest["settings"]["max_seq_length"]
     manifest["layers"] = fit_layers(
@@ -376,11 +372,24 @@ def refit(settings: Settings, data: dict[str, Any], samples: list[Sample]) -> No
         "data": data["manifest"]["outputs"],
         "own_titles": sum(sample["source"] == OWN_TITLE for sample in samples),
     }
+    finish(staged, manifest, settings)
+
+
+def staging_folder(settings: Settings) -> Path:
+    """Where the model is put together; not there yet, whatever a killed run left."""
+    output_dir = Path(settings.output_dir)
+    staged = output_dir.with_name(f".{output_dir.name}.new")
+    shutil.rmtree(staged, ignore_errors=True)
+    return staged
+
+
+def finish(staged: Path, manifest: dict[str, Any], settings: Settings) -> None:
+    """Add the manifest and the model card to a model, and put it in place."""
     manifest["files"] = hashes_of(staged)
     write_json(staged / MANIFEST_FILE, manifest)
     (staged / "README.md").write_text(model_card(manifest), encoding="utf-8")
-    put_in_place(staged, output_dir)
-    log.info(f"saved to {output_dir}; python inference.py makes its index and tries it")
+    put_in_place(staged, Path(settings.output_dir))
+    log.info(f"saved to {settings.output_dir}; python inference.py makes its index and tries it")
 
 
 class LayerTrainer(SentenceTransformerTrainer):

@@ -168,6 +168,11 @@ def test_without_epochs_the_layers_alone_are_fitted(trained_dir, data_dir, tmp_p
     assert classifier.codes[logits[0, :8].argmax()] == "35-3023.01"
 
 
+def test_without_epochs_the_base_model_is_the_one_that_is_there():
+    assert train.Settings(epochs=0, output_dir="there").base_model == "there"
+    assert train.Settings(output_dir="there").base_model == train.MINILM
+
+
 def test_layers_are_fitted_only_to_a_model_of_ours(tiny_encoder, data_dir, tmp_path, capsys):
     command = ["--epochs", "0", "--data-dir", data_dir, "--base-model", tiny_encoder,
                "--output-dir", tmp_path / "model"]  # fmt: skip
