@@ -32,10 +32,11 @@ from common.labelled import read_employment, read_labelled
 from common.onet import (
     DEFAULT_RELEASE,
     IMPORTANCE,
+    README,
     download,
     find_workbooks,
-    read_release,
     read_tables,
+    release_of,
     taxonomy_of,
 )
 from common.samples import DATA_VERSION, WRITTEN_DUTIES, WRITTEN_TITLE, Sample, write_data
@@ -278,9 +279,10 @@ def print_counts(train: list[Sample], val: list[Sample]) -> dict[str, dict[str, 
 
 def prepare(args: argparse.Namespace) -> None:
     layouts = find_workbooks(args.onet_dir)
-    release = read_release(args.onet_dir)
-    print(f"O*NET release {release}, workbooks in {args.onet_dir}")
     tables = read_tables(args.onet_dir, layouts)
+    release = release_of(args.onet_dir, tables)
+    hint = f": put O*NET's {README!r} beside them" if release == "unknown" else ""
+    print(f"O*NET release {release}, workbooks in {args.onet_dir}{hint}")
     if "tools" not in tables:
         print("Tools Used.xlsx is absent, as in every release from 30.3 on: no tool samples")
     codes = set(tables["occupations"].code)

@@ -2,7 +2,7 @@
 
     python train.py                                        # MiniLM, title_desc labels
     python train.py --base-model BAAI/bge-base-en-v1.5     # another encoder, or a local folder
-    python train.py --base-model output/job_classifier --epochs 0    # the layers of a model alone
+    python train.py --epochs 0                             # the layers of the model alone
     python train.py --help                                 # every setting with its default
 
 Reads processed_data/ and saves to output/job_classifier/ the encoder in half precision and, for
@@ -40,10 +40,6 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-import matplotlib
-
-matplotlib.use("Agg")  # the curve goes to a file; most training machines have no screen
-import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from datasets import Dataset
@@ -55,8 +51,6 @@ from sentence_transformers import (
     SentenceTransformerTrainer,
     SentenceTransformerTrainingArguments,
 )
-from sentence_transformers.base.evaluation import BaseEvaluator
-from sentence_transformers.sentence_transformer.losses import MultipleNegativesRankingLoss
 from transformers import AttentionInterface, HfArgumentParser, ProgressCallback, set_seed
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
 from transformers.trainer_callback import TrainerState
@@ -64,7 +58,6 @@ from transformers.trainer_callback import TrainerState
 from common.anchors import AnchorMaker
 from common.batches import DistinctLabelCollator, NeighbourBatchSampler
 from common.encoders import TOKENIZER_FILE, WEIGHTS, export_onnx
-from common.evaluation import TOP_K
 from common.files import (
     InputError,
     in_one_line,
@@ -76,6 +69,7 @@ from common.files import (
 )
 from common.fit_layers import fit_layers
 from common.layers import LAYERS_FILE
+from common.losses import OccupationLoss
 from common.own_titles import own_pairs
 from common.samples import (
     LABELLED_DESCRIPTION,
@@ -90,6 +84,14 @@ from common.samples import (
 )
 from common.sentences import SENTENCES_FILE
 from common.text import LABEL_MODES, normalize
+from common.validation import (
+    BEST_METRIC,
+    OccupationEvaluator,
+    ReadableProgress,
+    accuracy_table,
+    embed,
+    plot_curve,
+)
 from common.written import sentence_chooser
 
 # ------------------------------------------------------------------------------ settings
@@ -118,7 +120,9 @@ class Settings:
     )
     # model
     base_model: str = setting(
-        MINILM, "Encoder to start from: a name on the Hugging Face Hub or a local folder."
+        "",
+        "Encoder to start from: a name on the Hugging Face Hub or a local folder; by default "
+        f"{MINILM}, without epochs the model in --output-dir.",
     )
     label_mode: str = setting(
         "title_desc", f"Text an occupation is known by, one of {', '.join(LABEL_MODES)}."
@@ -160,7 +164,7 @@ class Settings:
     )
     # optimisation
     epochs: float = setting(
-        1.5, "Passes over all training pairs; 0 fits the layers alone, to a --base-model of ours."
+        1.5, "Passes over all training pairs; 0 fits only the layers of a finished model anew."
     )
     learning_rate: float = setting(1.5e-4, "Peak learning rate; it falls linearly to zero.")
     layer_learning_rate: float = setting(
@@ -184,6 +188,7 @@ class Settings:
     )
 
     def __post_init__(self) -> None:
+        self.base_model = self.base_model or (MINILM if self.epochs else self.output_dir)
         if self.label_mode not in LABEL_MODES:
             modes = ", ".join(LABEL_MODES)
             raise InputError(f"--label-mode is {self.label_mode}, but must be one of {modes}")
@@ -205,7 +210,6 @@ LOCATIONS = ("data_dir", "output_dir", "run_dir")  # settings that do not change
 LAYER_FILE = "layer.safetensors"  # of a checkpoint
 INDEX_FILE = "label_index.safetensors"  # that inference.py makes of a model
 AGREED = 1 / 3  # share of the commonest code, below which a title's coders disagree
-BEST_METRIC = "any_listed/all/top1"  # by which the best checkpoint is chosen
 MODEL_CARD = Path(__file__).with_name("common") / "model_card.md"
 
 log = logging.getLogger("train")
@@ -304,9 +308,7 @@ def train(settings: Settings) -> None:
     log.info(f"training took {seconds / 60:.0f} minutes, best checkpoint: step {best_step:,}")
 
     # Save, and measure the model as users will load it
-    output_dir = Path(settings.output_dir)
-    staged = output_dir.with_name(f".{output_dir.name}.new")
-    shutil.rmtree(staged, ignore_errors=True)
+    staged = staging_folder(settings)
     model.half().save_pretrained(str(staged), create_model_card=False)
     try:
         export_onnx(staged)
@@ -321,7 +323,6 @@ def train(settings: Settings) -> None:
     manifest = {
         "base_model": settings.base_model,
         "base_model_sha256": base_sha256,
-        "files": hashes_of(staged),
         "settings": run["settings"],
         "data": data["manifest"],
         "versions": {"python": platform.python_version()} | {p: version(p) for p in packages},
@@ -338,14 +339,11 @@ def train(settings: Settings) -> None:
         "layers": layers,
         "metrics": metrics,
     }
-    write_json(staged / MANIFEST_FILE, manifest)
-    (staged / "README.md").write_text(model_card(manifest), encoding="utf-8")
     history = trainer.state.log_history
     write_json(staged / "metrics.json", metrics | {"history": history})
     plot_curve(history, run["untouched"], staged / "training_curve.png")
     shutil.copy(run_dir / "train.log", staged / "train.log")
-    put_in_place(staged, output_dir)
-    log.info(f"saved to {output_dir}; python inference.py makes its index and tries it")
+    finish(staged, manifest, settings)
     logging.shutdown()
     shutil.rmtree(run_dir)
 
@@ -356,7 +354,7 @@ def refit(settings: Settings, data: dict[str, Any], samples: list[Sample]) -> No
     Raises:
         InputError: the base model is none that train.py saved.
     """
-    base, output_dir = Path(settings.base_model), Path(settings.output_dir)
+    base = Path(settings.base_model)
     if not (base / MANIFEST_FILE).is_file():
         raise InputError(
             f"--base-model {base} is none that train.py saved: --epochs 0 fits the layers of one"
@@ -364,8 +362,7 @@ def refit(settings: Settings, data: dict[str, Any], samples: list[Sample]) -> No
     logging.basicConfig(format="%(asctime)s  %(message)s", datefmt="%H:%M:%S", force=True)
     log.setLevel(logging.INFO)
     manifest = read_json(base / MANIFEST_FILE)
-    staged = output_dir.with_name(f".{output_dir.name}.new")
-    shutil.rmtree(staged, ignore_errors=True)
+    staged = staging_folder(settings)
     shutil.copytree(base, staged, ignore=shutil.ignore_patterns(INDEX_FILE, LAYER_FILE))
     longest = manifest["settings"]["max_seq_length"]
     manifest["layers"] = fit_layers(
@@ -375,17 +372,36 @@ def refit(settings: Settings, data: dict[str, Any], samples: list[Sample]) -> No
         "data": data["manifest"]["outputs"],
         "own_titles": sum(sample["source"] == OWN_TITLE for sample in samples),
     }
+    finish(staged, manifest, settings)
+
+
+def staging_folder(settings: Settings) -> Path:
+    """Where the model is put together; not there yet, whatever a killed run left."""
+    output_dir = Path(settings.output_dir)
+    staged = output_dir.with_name(f".{output_dir.name}.new")
+    shutil.rmtree(staged, ignore_errors=True)
+    return staged
+
+
+def finish(staged: Path, manifest: dict[str, Any], settings: Settings) -> None:
+    """Add the manifest and the model card to a model, and put it in place."""
     manifest["files"] = hashes_of(staged)
     write_json(staged / MANIFEST_FILE, manifest)
     (staged / "README.md").write_text(model_card(manifest), encoding="utf-8")
-    put_in_place(staged, output_dir)
-    log.info(f"saved to {output_dir}; python inference.py makes its index and tries it")
+    put_in_place(staged, Path(settings.output_dir))
+    log.info(f"saved to {settings.output_dir}; python inference.py makes its index and tries it")
 
 
 class LayerTrainer(SentenceTransformerTrainer):
     """The trainer, with the loss's linear layer in its checkpoints."""
 
     loss: Any
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        # The trainer looks for the last step only after one more: none is left to a run that was
+        # interrupted after its last
+        if self.state.global_step < self.state.max_steps:
+            super()._run_epoch(*args, **kwargs)
 
     def _save(self, output_dir: str | None = None, state_dict: Any = None) -> None:
         super()._save(output_dir, state_dict)
@@ -530,219 +546,6 @@ def nearest_labels(
     labels = embed(model, label_texts)
     count = min(3 * settings.neighbours, len(labels))
     return (labels @ labels.T).topk(count).indices.cpu().numpy()
-
-
-def embed(model: SentenceTransformer, texts: list[str]) -> torch.Tensor:
-    """Unit embeddings, shape (texts, dimensions)."""
-    return model.encode(
-        texts,
-        batch_size=128,
-        normalize_embeddings=True,
-        convert_to_tensor=True,
-        show_progress_bar=False,
-    )
-
-
-# ------------------------------------------------------------------------------ loss
-
-NO_PAIR, NEGATIVE, POSITIVE = 0, 1, 2
-
-
-class DistinctLabelRankingLoss(MultipleNegativesRankingLoss):
-    """MultipleNegativesRankingLoss as the classifier ranks, over a DistinctLabelCollator's batch.
-
-    Every anchor is to find its own label text among those of the batch, and its own occupation by
-    the other anchors, as a title does among the known titles.
-    """
-
-    def forward(
-        self, sentence_features: list[dict[str, torch.Tensor]], labels: torch.Tensor
-    ) -> torch.Tensor:
-        parts = [self.model(features)["sentence_embedding"] for features in sentence_features]
-        return self.score(torch.cat(parts).float(), labels)
-
-    def score(self, embeddings: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
-        return self.rank(embeddings, relations(kinds))
-
-    def rank(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
-        return self.rank_labels(embeddings, relation) + self.rank_anchors(embeddings, relation)
-
-    def rank_labels(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of every anchor's own label among those it may be compared with."""
-        positive = relation == POSITIVE
-        anchors = positive.any(dim=1)
-        scores = self.similarity_fct(embeddings[anchors], embeddings) * self.scale
-        scores = scores.masked_fill(relation[anchors] == NO_PAIR, -math.inf)
-        own = positive[anchors].int().argmax(dim=1)
-        return torch.nn.functional.cross_entropy(scores, own)
-
-    def rank_anchors(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of every anchor's occupation, known by log-sum-exp of its other anchors."""
-        anchors = (relation == POSITIVE).any(dim=1)
-        relation, embeddings = relation[anchors], embeddings[anchors]
-        own = (relation == POSITIVE).int().argmax(dim=1)
-        fair = relation[:, own] != NO_PAIR  # what holds for a label holds for its anchors
-        fair.fill_diagonal_(False)
-        same = (own[:, None] == own[None, :]) & fair
-        accompanied = same.any(dim=1)  # the only anchor of its occupation has none to be found by
-        scores = self.similarity_fct(embeddings[accompanied], embeddings) * self.scale
-        scores = scores.masked_fill(~fair[accompanied], -math.inf)
-        found = scores.masked_fill(~same[accompanied], -math.inf)
-        loss = scores.logsumexp(1) - found.logsumexp(1)
-        return loss.sum() / len(embeddings)
-
-
-class OccupationLoss(DistinctLabelRankingLoss):
-    """The same, and every anchor is to find its occupation among all by a linear layer."""
-
-    def __init__(
-        self, model: SentenceTransformer, scale: float, label_embeddings: torch.Tensor
-    ) -> None:
-        """
-        Args:
-            scale: factor on the cosines.
-            label_embeddings: unit embeddings of all label texts, (occupations, dimensions); the
-                layer starts as their cosines.
-        """
-        super().__init__(model, scale=scale)
-        self.layer = torch.nn.Linear(*label_embeddings.T.shape)
-        with torch.no_grad():
-            self.layer.weight.copy_(label_embeddings * scale)
-            self.layer.bias.zero_()
-
-    def score(self, embeddings: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
-        return super().score(embeddings, kinds) + self.classify(embeddings, kinds)
-
-    def classify(self, embeddings: torch.Tensor, kinds: torch.Tensor) -> torch.Tensor:
-        """Cross-entropy of every anchor's occupation, or any that is listed for its text."""
-        anchors = kinds[:, 1] == 0
-        right = torch.nn.functional.one_hot(kinds[anchors][:, 0], self.layer.out_features)
-        rows, columns = torch.nonzero(kinds[anchors][:, 2:] >= 0, as_tuple=True)
-        right[rows, kinds[anchors][rows, columns + 2]] = 1
-        unit = torch.nn.functional.normalize(embeddings[anchors])
-        with torch.autocast(embeddings.device.type, enabled=False):
-            logits = self.layer(unit)
-        found = logits.masked_fill(right == 0, -math.inf)
-        return (logits.logsumexp(1) - found.logsumexp(1)).mean()
-
-
-def relations(kinds: torch.Tensor) -> torch.Tensor:
-    """What each text is to each other, by "label" of DistinctLabelCollator, (texts, texts).
-
-    For an anchor (row) and a label text (column) POSITIVE or NEGATIVE, else NO_PAIR. No pair either
-    is an anchor and another occupation that O*NET lists for the anchor's very text: not this
-    sample's positive, but no fair negative.
-    """
-    occupations, is_label, listed = kinds[:, 0], kinds[:, 1] == 1, kinds[:, 2:]
-    same = occupations[:, None] == occupations
-    no_negative = (listed[:, :, None] == occupations).any(dim=1)
-    relation = torch.where(no_negative, NO_PAIR, NEGATIVE).masked_fill(same, POSITIVE)
-    return relation.masked_fill(is_label[:, None] | ~is_label, NO_PAIR)
-
-
-# ------------------------------------------------------------------------------ evaluation
-
-
-class OccupationEvaluator(BaseEvaluator):
-    """Top-1/3/5 accuracy on all validation samples, overall and by source, by the label text alone.
-
-    Counted twice: "own_code" accepts only the sample's own code, "any_listed" any occupation that
-    O*NET lists for that very text (6,819 titles of O*NET 30.1 stand under several).
-    """
-
-    def __init__(
-        self,
-        samples: list[Sample],
-        label_map: dict[str, int],
-        label_texts: list[str],
-        listed: dict[str, set[int]],
-    ) -> None:
-        super().__init__()
-        self.primary_metric = BEST_METRIC
-        self.label_texts = label_texts
-        self.anchors = [sample["anchor"] for sample in samples]
-        self.own = np.array([label_map[sample["code"]] for sample in samples])
-        self.listed = [listed[normalize(anchor)] for anchor in self.anchors]
-        self.sources = np.array([sample["source"] for sample in samples])
-
-    def __call__(
-        self,
-        model: SentenceTransformer,
-        output_path: str | None = None,
-        epoch: int = -1,
-        steps: int = -1,
-    ) -> dict[str, float]:
-        scores = embed(model, self.anchors) @ embed(model, self.label_texts).T
-        ranked = scores.topk(min(max(TOP_K), scores.shape[1])).indices.cpu().numpy()
-        listed = [
-            [label in labels for label in row]
-            for row, labels in zip(ranked.tolist(), self.listed, strict=True)
-        ]
-        metrics = {}
-        hits = {"own_code": ranked == self.own[:, None], "any_listed": np.array(listed)}
-        for counting, hit in hits.items():
-            for source in ["all", *dict.fromkeys(self.sources)]:
-                rows = hit if source == "all" else hit[self.sources == source]
-                for k in TOP_K:
-                    share = float(rows[:, :k].any(axis=1).mean())
-                    metrics[f"{counting}/{source}/top{k}"] = share
-        return metrics
-
-
-def accuracy_table(metrics: dict[str, float], counts: dict[str, int]) -> str:
-    """Top-1/3/5 by source as lines of text, own code and any listed code side by side."""
-    headings = "own code: top-1/3/5", "any listed: top-1/3/5"
-    lines = [f"{'source':<20}{'n':>8}   {headings[0]:>24}   {headings[1]:>24}"]
-    for source, n in {"all": sum(counts.values()), **counts}.items():
-        line = f"{source:<20}{n:>8,}"
-        for counting in ("own_code", "any_listed"):
-            shares = [metrics[f"{counting}/{source}/top{k}"] for k in TOP_K]
-            line += "   " + "".join(f"{share:>8.1%}" for share in shares)
-        lines.append(line)
-    return "\n".join(lines)
-
-
-class ReadableProgress(ProgressCallback):
-    """The trainer's progress bar, with its logged dictionaries written as lines for people."""
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        where = f"step {state.global_step:>6,}/{state.max_steps:,}  epoch {state.epoch:.2f}"
-        if "loss" in logs:
-            rate = f"learning rate {logs['learning_rate']:.2e}"
-            log.info(f"{where}  loss {logs['loss']:.4f}  {rate}")
-        elif f"eval_{BEST_METRIC}" in logs:
-            shares = []
-            for counting in ("own_code", "any_listed"):
-                found = [logs[f"eval_{counting}/all/top{k}"] for k in TOP_K]
-                shares.append(" / ".join(f"{share:.1%}" for share in found))
-            log.info(f"{where}  top-1/3/5: own code {shares[0]}, any listed {shares[1]}")
-
-
-def plot_curve(history: list[dict], before: dict[str, float], path: Path) -> None:
-    """Draw the training loss and the validation accuracy, by the label text alone."""
-    figure, (left, right) = plt.subplots(1, 2, figsize=(10, 3.6), layout="constrained")
-    losses = [(row["epoch"], row["loss"]) for row in history if "loss" in row]
-    left.plot(*zip(*losses, strict=True), color="tab:gray")
-    left.set(xlabel="epoch", ylabel="training loss", ylim=(0, None))
-    colors = dict(zip(TOP_K, ("tab:blue", "tab:orange", "tab:green"), strict=True))
-    for counting, style, meaning in (
-        ("any_listed", "-", "any listed code"),
-        ("own_code", ":", "own code"),
-    ):
-        for k, color in colors.items():
-            key = f"{counting}/all/top{k}"
-            points = [(0, before[key])]
-            points += [
-                (row["epoch"], row[f"eval_{key}"]) for row in history if f"eval_{key}" in row
-            ]
-            epochs, shares = zip(*points, strict=True)
-            label = f"top-{k}, {meaning}: {shares[-1]:.1%}"
-            right.plot(epochs, shares, style, color=color, marker=".", label=label)
-    right.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
-    right.grid(alpha=0.3)
-    right.legend(fontsize=8)
-    figure.savefig(path, dpi=120)
-    plt.close(figure)
 
 
 # ------------------------------------------------------------------------------ model

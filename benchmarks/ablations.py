@@ -28,6 +28,7 @@ from benchmarks.accuracy import Set, classifier_of, coder, made_up_postings, rea
 from benchmarks.training_speed import features_of
 from common.batches import DistinctLabelCollator as Collator
 from common.files import write_json
+from common.losses import NO_PAIR, POSITIVE, DistinctLabelRankingLoss
 from common.samples import listed_codes, load_data, pairs_of
 from common.text import normalize
 
@@ -50,18 +51,18 @@ BASE = {
 }
 
 
-class LabelLoss(train.DistinctLabelRankingLoss):
+class LabelLoss(DistinctLabelRankingLoss):
     """Ranks the label texts alone."""
 
     def rank(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
         return self.rank_labels(embeddings, relation)
 
 
-class SymmetricLoss(train.DistinctLabelRankingLoss):
+class SymmetricLoss(DistinctLabelRankingLoss):
     """Also asks each label text to find its own anchors among those of the batch."""
 
     def rank(self, embeddings: torch.Tensor, relation: torch.Tensor) -> torch.Tensor:
-        positive, pair = relation == train.POSITIVE, relation != train.NO_PAIR
+        positive, pair = relation == POSITIVE, relation != NO_PAIR
         scores = (self.similarity_fct(embeddings, embeddings) * self.scale).masked_fill(
             ~pair, -torch.inf
         )
@@ -73,7 +74,7 @@ class SymmetricLoss(train.DistinctLabelRankingLoss):
 
 class Variant(NamedTuple):
     settings: dict[str, Any] = {}
-    loss: type[train.DistinctLabelRankingLoss] = LabelLoss
+    loss: type[DistinctLabelRankingLoss] = LabelLoss
     mask_listed: bool = True  # other occupations listed for an anchor's very text are no negatives
     mine_every: int = (
         0  # steps after which neighbours are looked up again with the model as it is then
@@ -91,7 +92,7 @@ VARIANTS = {
     "no noise": Variant({"noise": 0.0}),
     "no postings": Variant({"postings": 0.0}),
     "random batches": Variant({"neighbours": 1}),
-    "title to title": Variant(loss=train.DistinctLabelRankingLoss),
+    "title to title": Variant(loss=DistinctLabelRankingLoss),
     "symmetric loss": Variant(loss=SymmetricLoss),
     "listed as negatives": Variant(mask_listed=False),
     "title labels": Variant({"label_mode": "title"}),

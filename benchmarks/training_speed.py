@@ -20,6 +20,7 @@ from sentence_transformers.sentence_transformer.losses import MultipleNegativesR
 
 import train
 from common.batches import DistinctLabelCollator
+from common.losses import DistinctLabelRankingLoss
 from common.samples import load_data
 
 ROUNDS = 7  # of which the first, slower one does not count
@@ -58,7 +59,7 @@ def compare(data_dir: str) -> None:
     collator = DistinctLabelCollator(
         model, label_texts, listed, make_anchors, settings.length_ratio
     )
-    ours, plain = train.DistinctLabelRankingLoss(model), MultipleNegativesRankingLoss(model)
+    ours, plain = DistinctLabelRankingLoss(model), MultipleNegativesRankingLoss(model)
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-9, fused=True)
     rng = np.random.default_rng(settings.seed)
 

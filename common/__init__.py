@@ -6,6 +6,8 @@ onet        the O*NET workbooks: download and reading
 samples     what data_preparation.py hands on to the other two
 anchors     titles made noisy, and postings made up around them; the words are in words.json
 batches     neighbouring occupations together in training, lengths alike
+losses      what training minimises
+validation  how well an encoder ranks by the label texts: measured, told and drawn
 encoders    the encoder on onnxruntime or torch, its ONNX graph and the export of it
 index       embeddings of label texts and known texts, on disk and ready to compare with
 soc         SOC: how codes are written, their levels and groups, older codes

@@ -4,6 +4,7 @@ Source: O*NET Database by the U.S. Department of Labor, Employment and Training 
 (USDOL/ETA), CC BY 4.0, https://www.onetcenter.org/database.html
 """
 
+import hashlib
 import http.client
 import importlib.util
 import os
@@ -82,6 +83,8 @@ TABLES = {
     "tools": [Layout(("Tools Used.xlsx",), TOOL_COLUMNS)],
 }
 README = "Read Me.txt"  # of the release; its first line is "O*NET 30.1 Database"
+# Releases that are known without it, by the fingerprint of their tables
+KNOWN_ROWS = {"749e64d1355006d7164e5181702b3d8f7818b6553a4542433a6a74616629e079": "30.1"}
 WANTED_FILES = {README}
 WANTED_FILES |= {name for table in TABLES.values() for layout in table for name in layout.workbooks}
 
@@ -338,14 +341,25 @@ def refuse(cells: pd.Series, problem: str) -> None:
         raise InputError(f"{cells.index[0]}{more}: {problem.format(cells.iloc[0])}")
 
 
-def read_release(onet_dir: Path) -> str:
-    """The release number in the release's own Read Me, or "unknown"."""
+def release_of(onet_dir: Path, tables: dict[str, pd.DataFrame]) -> str:
+    """The number in the release's own Read Me; without one that of the same rows, or "unknown".
+
+    Nothing in the workbooks names it; the dates in them are those of single rows.
+    """
     path = onet_dir / README
     if not path.is_file():
-        return "unknown"
+        return KNOWN_ROWS.get(fingerprint(tables), "unknown")
     first_line = path.read_text(encoding="utf-8", errors="replace").split("\n", 1)[0]
     match = re.search(r"O\*NET (\d+\.\d+)", first_line)
     return match.group(1) if match else "unknown"
+
+
+def fingerprint(tables: dict[str, pd.DataFrame]) -> str:
+    """SHA-256 of all that read_tables read, whoever wrote the workbooks."""
+    digest = hashlib.sha256()
+    for table in tables.values():
+        digest.update(table.to_csv(index=False, lineterminator="\n").encode())
+    return digest.hexdigest()
 
 
 def taxonomy_of(codes: set[str]) -> str:

@@ -3,6 +3,7 @@
 import http.server
 import io
 import json
+import shutil
 import subprocess
 import sys
 import threading
@@ -254,6 +255,34 @@ def test_manifest_names_release_inputs_and_counts(onet_dir, data_dir):
     assert sum(manifest["samples"]["val"].values()) == len(read(data_dir, "val"))
 
 
+@pytest.fixture
+def workbooks_alone(onet_dir, tmp_path):
+    """Folder with the eight workbooks, without what names their release."""
+    return shutil.copytree(onet_dir, tmp_path / "onet", ignore=shutil.ignore_patterns(onet.README))
+
+
+def test_unknown_release_asks_for_what_names_it(workbooks_alone, tmp_path, capsys):
+    assert prepare(workbooks_alone, tmp_path / "out") == 0
+    assert f"unknown, workbooks in {workbooks_alone}: put O*NET's 'Read Me.txt' beside them" in (
+        capsys.readouterr().out
+    )
+    assert read(tmp_path / "out", "manifest")["release"] == "unknown"
+
+
+def test_known_release_is_recognised_by_its_rows(workbooks_alone, tmp_path, monkeypatch):
+    tables = onet.read_tables(workbooks_alone, onet.find_workbooks(workbooks_alone))
+    monkeypatch.setattr(onet, "KNOWN_ROWS", {onet.fingerprint(tables): "29.9"})
+    assert prepare(workbooks_alone, tmp_path / "out") == 0
+    assert read(tmp_path / "out", "manifest")["release"] == "29.9"
+
+
+def test_one_changed_cell_makes_another_fingerprint():
+    tables = onet_tables()
+    before = onet.fingerprint(tables)
+    tables["Task Statements"].loc[0, "Task"] += "!"
+    assert onet.fingerprint(tables) != before
+
+
 def renamed_layout() -> dict[str, pd.DataFrame]:
     """The tables as releases 30.3 and later publish them."""
     tables = onet_tables()
@@ -478,3 +507,10 @@ def test_real_release_has_the_documented_counts(tmp_path):
     assert {s["code"] for s in val} == {s["code"] for s in train} == set(corpus)
     assert not {normalize(s["anchor"]) for s in train} & {normalize(s["anchor"]) for s in val}
     assert read(tmp_path, "manifest")["release"] == "30.1"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_RELEASE.is_dir(), reason="the real O*NET release is not at hand")
+def test_real_release_is_recognised_without_its_read_me(tmp_path):
+    tables = onet.read_tables(REAL_RELEASE, onet.find_workbooks(REAL_RELEASE))
+    assert onet.release_of(tmp_path, tables) == "30.1"

@@ -20,7 +20,9 @@ import train
 from common.batches import DistinctLabelCollator, NeighbourBatchSampler
 from common.encoders import export_onnx
 from common.files import InputError
+from common.losses import DistinctLabelRankingLoss, OccupationLoss, relations
 from common.samples import load_data
+from common.validation import OccupationEvaluator, accuracy_table
 from inference import JobClassifier
 
 TINY = ["--batch-size", "4", "--epochs", "2", "--evaluations", "2"]
@@ -50,8 +52,7 @@ def test_script_runs_whole_and_saves_a_complete_model(trained_dir, data_dir):
     assert manifest["training"]["own_titles"] == 1
     card = (trained_dir / "README.md").read_text()
     assert (
-        train.accuracy_table(manifest["metrics"]["trained"], manifest["data"]["samples"]["val"])
-        in card
+        accuracy_table(manifest["metrics"]["trained"], manifest["data"]["samples"]["val"]) in card
     )
     weights = load_file(trained_dir / "model.safetensors")
     assert {tensor.dtype for tensor in weights.values() if tensor.is_floating_point()} == {
@@ -104,19 +105,15 @@ class Interrupted(Exception):
     pass
 
 
-def test_interrupted_training_resumes(data_dir, tiny_encoder, tmp_path, monkeypatch):
-    places = [
-        "--data-dir",
-        data_dir,
-        "--base-model",
-        tiny_encoder,
-        "--output-dir",
-        tmp_path / "model",
-        "--run-dir",
-        tmp_path / "run",
-    ]
-    command = [str(part) for part in [*places, *TINY]]
+@pytest.fixture
+def command(data_dir, tiny_encoder, tmp_path):
+    """Arguments that train a tiny model to tmp_path / "model", in tmp_path / "run"."""
+    places = ["--data-dir", data_dir, "--base-model", tiny_encoder,
+              "--output-dir", tmp_path / "model", "--run-dir", tmp_path / "run"]  # fmt: skip
+    return [str(part) for part in [*places, *TINY]]
 
+
+def test_interrupted_training_resumes(command, tmp_path, monkeypatch):
     class StopAfterFirstCheckpoint(train.ReadableProgress):
         def on_save(self, *args, **kwargs):
             raise Interrupted
@@ -131,6 +128,24 @@ def test_interrupted_training_resumes(data_dir, tiny_encoder, tmp_path, monkeypa
     manifest = json.loads((tmp_path / "model" / "manifest.json").read_text())
     assert manifest["training"]["resumed_from"].startswith("checkpoint-")
     assert not (tmp_path / "run").exists()
+
+
+def test_training_interrupted_after_its_last_step_makes_no_further_one(
+    command, tmp_path, monkeypatch
+):
+    def stop(*args):
+        raise Interrupted
+
+    command += ["--epochs", "0.2"]  # in the middle of an epoch, where there would be a next step
+    with monkeypatch.context() as patch:
+        patch.setattr(train, "fit_layers", stop)
+        with pytest.raises(Interrupted):
+            train.main(command)
+
+    assert train.main(command) == 0
+    steps = json.loads((tmp_path / "model" / "manifest.json").read_text())["training"]["steps"]
+    history = json.loads((tmp_path / "model" / "metrics.json").read_text())["history"]
+    assert max(row["step"] for row in history) == steps
 
 
 def test_without_epochs_the_layers_alone_are_fitted(trained_dir, data_dir, tmp_path):
@@ -151,6 +166,11 @@ def test_without_epochs_the_layers_alone_are_fitted(trained_dir, data_dir, tmp_p
     classifier = JobClassifier(tmp_path / "model", data_dir)
     logits = classifier.layers.by_letters(["Zyx Wrangler"])
     assert classifier.codes[logits[0, :8].argmax()] == "35-3023.01"
+
+
+def test_without_epochs_the_base_model_is_the_one_that_is_there():
+    assert train.Settings(epochs=0, output_dir="there").base_model == "there"
+    assert train.Settings(output_dir="there").base_model == train.MINILM
 
 
 def test_layers_are_fitted_only_to_a_model_of_ours(tiny_encoder, data_dir, tmp_path, capsys):
@@ -367,9 +387,7 @@ def features_of(batch):
 
 
 def loss_of(encoder, batch):
-    return train.DistinctLabelRankingLoss(encoder, scale=20.0)(
-        features_of(batch), batch["label"]
-    ).item()
+    return DistinctLabelRankingLoss(encoder, scale=20.0)(features_of(batch), batch["label"]).item()
 
 
 def test_each_label_text_is_encoded_once(encoder):
@@ -378,7 +396,7 @@ def test_each_label_text_is_encoded_once(encoder):
 
 
 def test_another_listed_occupation_is_no_negative(encoder):
-    relation = train.relations(collate(encoder, [("Team Lead", 1), ("driver", 2)])["label"])
+    relation = relations(collate(encoder, [("Team Lead", 1), ("driver", 2)])["label"])
     # in order of length: wires and cables, Team Lead, driver, trucks
     assert relation.tolist() == [[0, 0, 0, 0], [2, 0, 0, 0], [1, 0, 0, 2], [0, 0, 0, 0]]
 
@@ -417,8 +435,8 @@ def rank_anchors(encoder, batch, embedding_of):
     lengths = torch.cat([features["attention_mask"].sum(dim=1) for features in features_of(batch)])
     embeddings = torch.tensor([embedding_of.get(int(length), [0.0, 1.0]) for length in lengths])
     return (
-        train.DistinctLabelRankingLoss(encoder, scale=1.0)
-        .rank_anchors(embeddings, train.relations(batch["label"]))
+        DistinctLabelRankingLoss(encoder, scale=1.0)
+        .rank_anchors(embeddings, relations(batch["label"]))
         .item()
     )
 
@@ -439,8 +457,8 @@ def test_an_anchor_without_company_costs_nothing_among_anchors(encoder):
 
 def test_the_layer_starts_as_cosines_to_the_label_texts(encoder):
     embeddings = torch.eye(len(LABELS))
-    loss = train.OccupationLoss(encoder, 20.0, embeddings)
-    kinds = torch.tensor([[0, 0, train.DistinctLabelCollator.NONE]])
+    loss = OccupationLoss(encoder, 20.0, embeddings)
+    kinds = torch.tensor([[0, 0, DistinctLabelCollator.NONE]])
     logits = torch.tensor([20.0] + [0.0] * (len(LABELS) - 1))
     expected = logits.logsumexp(0) - 20
     assert loss.classify(embeddings[:1], kinds).item() == pytest.approx(expected.item(), abs=1e-5)
@@ -448,9 +466,9 @@ def test_the_layer_starts_as_cosines_to_the_label_texts(encoder):
 
 def test_every_listed_occupation_is_right_for_the_layer(encoder):
     embeddings = torch.eye(len(LABELS))
-    loss = train.OccupationLoss(encoder, 1.0, embeddings)
+    loss = OccupationLoss(encoder, 1.0, embeddings)
     alone, both = (loss.classify(embeddings[:1], torch.tensor([[0, 0, other]])).item()
-                   for other in (train.DistinctLabelCollator.NONE, 1))  # fmt: skip
+                   for other in (DistinctLabelCollator.NONE, 1))  # fmt: skip
     assert both < alone
 
 
@@ -472,14 +490,14 @@ def test_evaluator_counts_own_code_and_any_listed_code():
     ]
     label_map = {"A": 0, "B": 1, "C": 2}
     listed = train.listed_labels([*samples, {"anchor": "Other  LISTED 1", "code": "B"}], label_map)
-    metrics = train.OccupationEvaluator(
-        samples, label_map, ["label 0", "label 1", "label 2"], listed
-    )(OneHotModel())
+    metrics = OccupationEvaluator(samples, label_map, ["label 0", "label 1", "label 2"], listed)(
+        OneHotModel()
+    )
     assert metrics["own_code/all/top1"] == pytest.approx(1 / 3)
     assert metrics["any_listed/all/top1"] == pytest.approx(2 / 3)
     assert metrics["any_listed/title/top1"] == pytest.approx(1 / 2)
     assert metrics["own_code/all/top3"] == 1
-    assert "100.0%" in train.accuracy_table(metrics, {"task": 1, "title": 2})
+    assert "100.0%" in accuracy_table(metrics, {"task": 1, "title": 2})
 
 
 # ------------------------------------------------------------------------------ export
