@@ -16,7 +16,7 @@ Writes to processed_data/:
 The same workbooks and seed give the same bytes. Takes about 7 s for O*NET 30.1 on two laptop cores.
 """
 
-import common  # isort: skip  # noqa: F401  # says in one line if this Python is too old
+import common.full_install  # isort: skip  # noqa: F401  # or says in one line what is missing
 
 import argparse
 import sys

@@ -21,7 +21,7 @@ are filled with neighbouring occupations) and for text as users send it (noisy t
 grown into postings). benchmarks/ablations.py measures what each part gains.
 """
 
-import common  # isort: skip  # noqa: F401  # says in one line if this Python is too old
+import common.full_install  # isort: skip  # noqa: F401  # or says in one line what is missing
 
 import hashlib
 import importlib.util
