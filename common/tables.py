@@ -117,6 +117,11 @@ class TextFile(Table):
         names = {"cp1252": "Windows-1252", "utf-16-le": "UTF-16", "utf-16-be": "UTF-16"}
         return [f"encoded in {names[self.encoding]}"] if self.encoding in names else []
 
+    def first(self) -> str:
+        """The first line that is not blank."""
+        with self.open() as file:
+            return next(filter(str.strip, file), "")
+
     def rows(self) -> Iterator[Row]:
         raise NotImplementedError
 
@@ -138,8 +143,7 @@ class DelimitedFile(TextFile):
     def __init__(self, path: Path, header: bool = True) -> None:
         super().__init__(path)
         csv.field_size_limit(2**31 - 1)
-        with self.open() as file:
-            first = next(filter(str.strip, file), "")
+        first = self.first()
         told = SEPARATOR.fullmatch(first)
         self.first_line = first if told else ""
         if told:
@@ -221,7 +225,8 @@ class DelimitedFile(TextFile):
             delimiter = "," if path.suffix == ".csv" else "\t"
         errors = "surrogatepass" if self.encoding.startswith("utf-16") else "surrogateescape"
         with open(path, "w", encoding=self.encoding, errors=errors, newline="") as file:
-            file.write((self.mark + self.first_line) * first)
+            if first:
+                file.write(self.mark + (self.first_line if delimiter == self.delimiter else ""))
             csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
 
     def join(self, parts: list[Path], path: Path) -> None:
@@ -246,9 +251,9 @@ class LinesFile(DelimitedFile):
     """A title in every line, perhaps below a line that says so."""
 
     def __init__(self, path: Path) -> None:
-        super().__init__(path)
-        self.above = int(bool(self.columns) and is_named(self.columns[0], "title"))
-        self.columns, self.delimiter = ["title"], "\t"
+        TextFile.__init__(self, path)
+        self.columns, self.delimiter, self.first_line = ["title"], "\t", ""
+        self.above = int(is_named(self.first(), "title"))
 
     def rows(self) -> Iterator[Row]:
         with self.open() as file:
@@ -258,11 +263,10 @@ class LinesFile(DelimitedFile):
 
 def text_table(path: Path, header: bool = True) -> DelimitedFile:
     """A .txt file: delimited if it has tabs, or a header of several columns; else lines."""
-    table = DelimitedFile(path, header)
-    named = header and any(is_named(name, "title") for name in table.columns)
-    if "\t" in table.delimiter or (named and len(table.columns) > 1):
-        return table
-    return LinesFile(path)
+    first = TextFile(path).first()
+    names = first.split(max(",;", key=first.count))
+    has_header = header and len(names) > 1 and any(is_named(name, "title") for name in names)
+    return DelimitedFile(path, header) if "\t" in first or has_header else LinesFile(path)
 
 
 class JsonFile(TextFile):
@@ -270,8 +274,7 @@ class JsonFile(TextFile):
 
     def __init__(self, path: Path) -> None:
         super().__init__(path)
-        with self.open() as file:
-            self.is_list = next(filter(str.strip, file), "").lstrip().startswith("[")
+        self.is_list = self.first().lstrip().startswith("[")
         some = islice(self.rows(), ROWS_PER_PART)
         self.columns = list(dict.fromkeys(chain(*(row for row, problem in some if not problem))))
 
