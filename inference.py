@@ -623,7 +623,7 @@ class JobClassifier:
         if corpus is not None:
             if any("tasks" not in texts for texts in corpus.values()):
                 problem = f"{corpus_path} is of an earlier version"
-                raise ValueError(f"{problem}: {PREPARE}")
+                raise ValueError(f"{problem}: run python data_preparation.py again")
             made_from["labels"] = fingerprint(corpus, self.label_mode)
         shipped, cached = self.model_dir / INDEX_FILE, self.data_dir / INDEX_FILE
         saved = read_index(shipped, made_from) or read_index(cached, made_from)

@@ -153,7 +153,7 @@ def test_evidence_without_the_texts_is_the_occupations_title(trained_dir, tmp_pa
 
 
 def test_holding_out_without_the_texts_names_the_command(trained_dir, tmp_path):
-    with pytest.raises(FileNotFoundError, match="run python data_preparation.py"):
+    with pytest.raises(FileNotFoundError, match="python data_preparation.py"):
         JobClassifier(trained_dir, tmp_path / "no_data").without(set())
 
 
