@@ -3,6 +3,7 @@
     python train.py                                        # MiniLM, title_desc labels
     python train.py --base-model BAAI/bge-base-en-v1.5     # another encoder, or a local folder
     python train.py --epochs 0                             # the layers of the model alone
+    python train.py --quick                                # all of it on a few samples, as a try
     python train.py --help                                 # every setting with its default
 
 Reads processed_data/ and saves to output/job_classifier/ the encoder in half precision and, for
@@ -31,7 +32,7 @@ import math
 import platform
 import shutil
 import sys
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field
@@ -76,6 +77,7 @@ from common.samples import (
     LABELLED_TITLE,
     MANIFEST_FILE,
     OWN_TITLE,
+    TITLE_SOURCES,
     WRITTEN_DUTIES,
     WRITTEN_TITLE,
     Sample,
@@ -110,6 +112,10 @@ def setting(default: Any, help: str) -> Any:
 
 @dataclass
 class Settings:
+    # extent
+    quick: bool = setting(
+        False, "Try whether all works, on a few samples of each occupation: makes no model to use."
+    )
     # files
     data_dir: str = setting("processed_data", "Folder that data_preparation.py wrote.")
     output_dir: str = setting(
@@ -189,6 +195,8 @@ class Settings:
 
     def __post_init__(self) -> None:
         self.base_model = self.base_model or (MINILM if self.epochs else self.output_dir)
+        if self.quick and self.epochs == 0:
+            raise InputError("--quick tries the training: leave it out, or --epochs 0")
         if self.label_mode not in LABEL_MODES:
             modes = ", ".join(LABEL_MODES)
             raise InputError(f"--label-mode is {self.label_mode}, but must be one of {modes}")
@@ -198,10 +206,18 @@ class Settings:
                     raise InputError(f"--{name} is {value}, but must be from 0 to below 1")
             elif name == "epochs" and value == 0:
                 continue
-            elif isinstance(value, int | float) and value <= 0 and name != "seed":
+            elif isinstance(value, int | float) and value <= 0 and name not in ("seed", "quick"):
                 flag = name.replace("_", "-")
                 raise InputError(f"--{flag} is {value}, but must be above zero")
 
+
+# Defaults with --quick: folders of its own, and as little as still goes through every part
+QUICK = {
+    "output_dir": "output/quick", "run_dir": "output/quick_training",
+    "duties_repeated": 1, "epochs": 0.25, "evaluations": 1,
+}  # fmt: skip
+QUICK_TRAIN, QUICK_VAL = 3, 1  # samples of each occupation
+QUICK_WARNING = "a quick try on a few samples of each occupation, no model to use"
 
 # Not the profiles (skills, knowledge, abilities, technology, tools): nobody writes such text
 SOURCES = ("standard_title", "alternate_title", "title_description", "task", WRITTEN_TITLE,
@@ -224,19 +240,26 @@ def train(settings: Settings) -> None:
     label_texts = [texts[settings.label_mode] for texts in data["corpus"].values()]
     present = {sample["source"] for sample in data["train"]}
     settings.sources = settings.sources or [name for name in SOURCES if name in present]
-    sources = list(settings.sources)
+    chosen, held_out = of_sources(data["train"], settings.sources), data["val"]
+    if settings.quick:
+        refuse_to_replace_a_model(Path(settings.output_dir))
+        chosen = some_of_each(chosen, QUICK_TRAIN, settings.seed)
+        held_out = some_of_each(held_out, QUICK_VAL, settings.seed)
+        data["manifest"]["samples"] = {"train": counted(chosen), "val": counted(held_out)}
     if settings.own_titles:
-        data["train"] += own_samples(settings.own_titles, data)
-        sources.append(OWN_TITLE)
-    chosen = [sample for sample in data["train"] if sample["source"] in sources]
+        own = own_samples(settings.own_titles, data)
+        data["train"] += own
+        chosen += own
     if settings.epochs == 0:
         return refit(settings, data, chosen)
     listed = listed_labels(data["train"] + data["val"], label_map)
-    train_dataset = pairs_dataset(selected(data["train"], settings), label_map, sources)
+    train_dataset = pairs_dataset(selected(chosen, settings), label_map)
 
     # Run folder: an unfinished run of the same settings and data goes on
     run_dir = Path(settings.run_dir)
     run, checkpoint = open_run(run_dir, settings, data)
+    if settings.quick:
+        log.info(QUICK_WARNING)
     set_seed(settings.seed)
 
     # Model, and how good it is before
@@ -246,15 +269,16 @@ def train(settings: Settings) -> None:
         if isinstance(module, torch.nn.Dropout):
             module.p = settings.dropout
     model.model_card_data.generate_widget_examples = False  # for a card that is not written
-    evaluator = OccupationEvaluator(data["val"], label_map, label_texts, listed)
+    evaluator = OccupationEvaluator(held_out, label_map, label_texts, listed)
     counts = data["manifest"]["samples"]["val"]
+    labels = embed(model, label_texts)
     if "untouched" not in run:
-        run["untouched"] = evaluator(model)
+        run["untouched"] = evaluator.accuracy(model, labels)
         write_whole(run_dir / "run.json", json.dumps(run))
     log.info(f"validation before training\n{accuracy_table(run['untouched'], counts)}")
 
     # Training
-    sampler = neighbour_sampler(settings, model, label_texts)
+    sampler = neighbour_sampler(settings, labels)
     anchors_per_batch = settings.batch_size * settings.anchors_per_label
     batches = len(sampler(train_dataset, batch_size=anchors_per_batch, drop_last=False))
     steps = math.ceil(batches * settings.epochs)
@@ -263,7 +287,7 @@ def train(settings: Settings) -> None:
     make_anchors = anchor_maker(settings, data)
     if bf16 and model.device.type == "cpu" and not settings.dropout:
         use_plain_attention(model)
-    loss = OccupationLoss(model, settings.scale, embed(model, label_texts))
+    loss = OccupationLoss(model, settings.scale, labels)
     trainer = LayerTrainer(
         model=model,
         args=SentenceTransformerTrainingArguments(
@@ -375,6 +399,15 @@ def refit(settings: Settings, data: dict[str, Any], samples: list[Sample]) -> No
     finish(staged, manifest, settings)
 
 
+def refuse_to_replace_a_model(output_dir: Path) -> None:
+    """Raise an InputError if a folder holds a model that is no quick try."""
+    manifest = output_dir / MANIFEST_FILE
+    if manifest.is_file() and "warning" not in read_json(manifest):
+        raise InputError(
+            f"--output-dir {output_dir} holds a model to use, --quick makes none: give another"
+        )
+
+
 def staging_folder(settings: Settings) -> Path:
     """Where the model is put together; not there yet, whatever a killed run left."""
     output_dir = Path(settings.output_dir)
@@ -385,11 +418,16 @@ def staging_folder(settings: Settings) -> Path:
 
 def finish(staged: Path, manifest: dict[str, Any], settings: Settings) -> None:
     """Add the manifest and the model card to a model, and put it in place."""
+    if settings.quick:
+        manifest = {"warning": QUICK_WARNING} | manifest
     manifest["files"] = hashes_of(staged)
     write_json(staged / MANIFEST_FILE, manifest)
     (staged / "README.md").write_text(model_card(manifest), encoding="utf-8")
     put_in_place(staged, Path(settings.output_dir))
-    log.info(f"saved to {settings.output_dir}; python inference.py makes its index and tries it")
+    command = f"python inference.py --model-dir {settings.output_dir}"
+    log.info(f"saved to {settings.output_dir}; {command} makes its index and tries it")
+    if settings.quick:
+        log.info(QUICK_WARNING)
 
 
 class LayerTrainer(SentenceTransformerTrainer):
@@ -480,6 +518,37 @@ def own_samples(path: str, data: dict[str, Any]) -> list[Sample]:
     return samples
 
 
+def of_sources(samples: list[Sample], sources: list[str]) -> list[Sample]:
+    """The samples of some sources.
+
+    Raises:
+        InputError: there is no sample of a source.
+    """
+    absent = set(sources) - {sample["source"] for sample in samples}
+    if absent:
+        names = " ".join(sorted(absent))
+        raise InputError(f"--sources {names}: train.json has no such samples")
+    return [sample for sample in samples if sample["source"] in sources]
+
+
+def some_of_each(samples: list[Sample], count: int, seed: int) -> list[Sample]:
+    """A few samples of each occupation, drawn by the seed: a title if it has one, and others."""
+    by_code = defaultdict(list)
+    for i in np.random.default_rng(seed).permutation(len(samples)):
+        by_code[samples[i]["code"]].append(samples[i])
+    chosen = []
+    for drawn in by_code.values():
+        title = next((s for s in drawn if s["source"] in TITLE_SOURCES), drawn[0])
+        others = [sample for sample in drawn if sample is not title]
+        chosen += [title, *others[: count - 1]]
+    return chosen
+
+
+def counted(samples: list[Sample]) -> dict[str, int]:
+    """How many samples there are, by source."""
+    return dict(Counter(sample["source"] for sample in samples))
+
+
 def listed_labels(samples: list[Sample], label_map: dict[str, int]) -> dict[str, set[int]]:
     """All label rows that O*NET lists for a text, by the text's normalised form."""
     listed = listed_codes(samples)
@@ -503,21 +572,12 @@ def selected(samples: list[Sample], settings: Settings) -> list[Sample]:
     return chosen
 
 
-def pairs_dataset(samples: list[Sample], label_map: dict[str, int], sources: list[str]) -> Dataset:
-    """The samples of some sources as the trainer takes them; "label" is the occupation's row.
-
-    Raises:
-        InputError: there is no sample of a source.
-    """
-    absent = set(sources) - {sample["source"] for sample in samples}
-    if absent:
-        names = " ".join(sorted(absent))
-        raise InputError(f"--sources {names}: train.json has no such samples")
+def pairs_dataset(samples: list[Sample], label_map: dict[str, int]) -> Dataset:
+    """The samples as the trainer takes them; "label" is the row of the occupation."""
     rows = []
     for sample in samples:
-        if sample["source"] in sources:
-            label, source = label_map[sample["code"]], sample["source"]
-            rows.append({"anchor": sample["anchor"], "label": label, "source": source})
+        label, source = label_map[sample["code"]], sample["source"]
+        rows.append({"anchor": sample["anchor"], "label": label, "source": source})
     return Dataset.from_list(rows)
 
 
@@ -528,22 +588,19 @@ def anchor_maker(settings: Settings, data: dict[str, Any]) -> AnchorMaker:
 
 
 def neighbour_sampler(
-    settings: Settings, model: SentenceTransformer, label_texts: list[str]
+    settings: Settings, labels: torch.Tensor
 ) -> Callable[..., NeighbourBatchSampler]:
-    """NeighbourBatchSampler with the neighbours that the model, before training, finds."""
+    """NeighbourBatchSampler, given the unit embeddings of all label texts before training."""
     return partial(
         NeighbourBatchSampler,
-        nearest=nearest_labels(settings, model, label_texts),
+        nearest=nearest_labels(settings, labels),
         anchors_per_label=settings.anchors_per_label,
         neighbours=settings.neighbours,
     )
 
 
-def nearest_labels(
-    settings: Settings, model: SentenceTransformer, label_texts: list[str]
-) -> np.ndarray:
+def nearest_labels(settings: Settings, labels: torch.Tensor) -> np.ndarray:
     """Rows of the labels nearest to each, itself first: thrice as many as are drawn together."""
-    labels = embed(model, label_texts)
     count = min(3 * settings.neighbours, len(labels))
     return (labels @ labels.T).topk(count).indices.cpu().numpy()
 
@@ -636,7 +693,9 @@ def hardware() -> dict[str, Any]:
 def model_card(manifest: dict[str, Any]) -> str:
     """The README.md of a model, as the Hugging Face Hub shows it."""
     settings, samples = manifest["settings"], manifest["data"]["samples"]
+    warning = manifest.get("warning")
     return MODEL_CARD.read_text(encoding="utf-8").format(
+        warning=f"\n> **This is {warning}.**\n" if warning else "",
         base_model=manifest["base_model"],
         occupations=manifest["data"]["occupations"],
         release=manifest["data"]["release"],
@@ -654,6 +713,9 @@ def model_card(manifest: dict[str, Any]) -> str:
 def main(argv: list[str] | None = None) -> int:
     parser = HfArgumentParser(Settings, description=__doc__.split("\n\n")[0])  # type: ignore[arg-type]
     args = parser.parse_args(argv)
+    if args.quick:
+        parser.set_defaults(**QUICK)
+        args = parser.parse_args(argv)
     try:
         train(Settings(**vars(args)))
     except KeyboardInterrupt:

@@ -31,6 +31,7 @@ from common.files import write_json
 from common.losses import NO_PAIR, POSITIVE, DistinctLabelRankingLoss
 from common.samples import listed_codes, load_data, pairs_of
 from common.text import normalize
+from common.validation import embed
 
 RESULTS = Path("output/ablations.json")
 VALIDATION = ("titles", "tasks", "postings")
@@ -116,10 +117,10 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
         [texts[settings.label_mode] for texts in data["corpus"].values()],
     )
     listed = train.listed_labels(data["train"] + data["val"], label_map)
-    dataset = train.pairs_dataset(data["train"], label_map, settings.sources)
+    dataset = train.pairs_dataset(train.of_sources(data["train"], settings.sources), label_map)
     model, _ = train.load_base_model(settings.base_model)
     model.max_seq_length = settings.max_seq_length
-    sampler = train.neighbour_sampler(settings, model, label_texts)(
+    sampler = train.neighbour_sampler(settings, embed(model, label_texts))(
         dataset,
         batch_size=settings.batch_size * settings.anchors_per_label,
         drop_last=False,
@@ -155,7 +156,7 @@ def fit(variant: Variant, settings: train.Settings, data: dict, steps: int) -> t
         if variant.averaging:
             average.update_parameters(model)
         if variant.mine_every and step % variant.mine_every == 0:
-            sampler.nearest = train.nearest_labels(settings, model.eval(), label_texts)
+            sampler.nearest = train.nearest_labels(settings, embed(model.eval(), label_texts))
             model.train()
     if variant.averaging:
         model = average.module

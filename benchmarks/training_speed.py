@@ -22,6 +22,7 @@ import train
 from common.batches import DistinctLabelCollator
 from common.losses import DistinctLabelRankingLoss
 from common.samples import load_data
+from common.validation import embed
 
 ROUNDS = 7  # of which the first, slower one does not count
 SECONDS_PER_TURN = 6.0
@@ -46,10 +47,12 @@ def compare(data_dir: str) -> None:
     label_map = data["label_map"]
     label_texts = [texts[settings.label_mode] for texts in data["corpus"].values()]
     listed = train.listed_labels(data["train"], label_map)
-    dataset = train.pairs_dataset(data["train"], label_map, list(train.SOURCES[:4]))
+    dataset = train.pairs_dataset(
+        train.of_sources(data["train"], list(train.SOURCES[:4])), label_map
+    )
     model, _ = train.load_base_model(settings.base_model)
     model.max_seq_length = settings.max_seq_length
-    sampler = train.neighbour_sampler(settings, model, label_texts)(
+    sampler = train.neighbour_sampler(settings, embed(model, label_texts))(
         dataset,
         batch_size=settings.batch_size * settings.anchors_per_label,
         drop_last=False,

@@ -63,7 +63,11 @@ class OccupationEvaluator(BaseEvaluator):
         epoch: int = -1,
         steps: int = -1,
     ) -> dict[str, float]:
-        scores = embed(model, self.anchors) @ embed(model, self.label_texts).T
+        return self.accuracy(model, embed(model, self.label_texts))
+
+    def accuracy(self, model: SentenceTransformer, labels: torch.Tensor) -> dict[str, float]:
+        """The same, given the model's unit embeddings of the label texts."""
+        scores = embed(model, self.anchors) @ labels.T
         ranked = scores.topk(min(max(TOP_K), scores.shape[1])).indices.cpu().numpy()
         listed = [
             [label in labels for label in row]

@@ -202,6 +202,73 @@ def test_an_unfinished_run_with_other_settings_is_left_alone(
     assert (tmp_path / "run.json").is_file()
 
 
+# ------------------------------------------------------------------------------ a quick try
+
+
+@pytest.fixture(scope="module")
+def quick_dir(data_dir, tiny_encoder, tmp_path_factory):
+    """Model folder that a quick try saved, at its own settings."""
+    folder = tmp_path_factory.mktemp("quick")
+    command = ["--quick", "--data-dir", data_dir, "--base-model", tiny_encoder,
+               "--output-dir", folder / "model", "--run-dir", folder / "run"]  # fmt: skip
+    assert train.main([str(part) for part in command]) == 0
+    return folder / "model"
+
+
+def test_a_quick_try_says_everywhere_that_it_makes_no_model_to_use(quick_dir):
+    assert (quick_dir / "train.log").read_text().count(train.QUICK_WARNING) == 1  # at the beginning
+    assert json.loads((quick_dir / "manifest.json").read_text())["warning"] == train.QUICK_WARNING
+    assert f"This is {train.QUICK_WARNING}." in (quick_dir / "README.md").read_text()
+
+
+def test_a_quick_try_can_be_loaded(quick_dir, data_dir):
+    assert len(JobClassifier(quick_dir, data_dir).predict("Wireman", top_k=8)) == 8
+
+
+def test_the_manifest_of_a_quick_try_counts_the_samples_it_used(quick_dir):
+    manifest = json.loads((quick_dir / "manifest.json").read_text())
+    used = {side: sum(counts.values()) for side, counts in manifest["data"]["samples"].items()}
+    assert used == {"train": 8 * train.QUICK_TRAIN, "val": 8 * train.QUICK_VAL}
+
+
+def test_a_quick_try_has_folders_of_its_own(monkeypatch):
+    given = []
+    monkeypatch.setattr(train, "train", given.append)
+    assert train.main(["--quick"]) == train.main(["--quick", "--output-dir", "there"]) == 0
+    assert [settings.output_dir for settings in given] == ["output/quick", "there"]
+    assert given[0].run_dir != train.Settings().run_dir
+
+
+def test_a_quick_try_does_not_replace_a_model(data_dir, trained_dir, capsys):
+    command = ["--quick", "--data-dir", data_dir, "--output-dir", trained_dir]
+    assert train.main([str(part) for part in command]) == 2
+    assert "holds a model to use" in capsys.readouterr().err
+
+
+def test_a_quick_try_replaces_another(quick_dir):
+    train.refuse_to_replace_a_model(quick_dir)
+
+
+def test_a_quick_try_needs_epochs(capsys):
+    assert train.main(["--quick", "--epochs", "0"]) == 2
+    assert "leave it out, or --epochs 0" in capsys.readouterr().err
+
+
+def test_some_of_each_occupation_are_a_title_and_others():
+    samples = [{"anchor": f"{code}{i}", "code": code, "source": "task"}
+               for code in "AB" for i in range(50)]  # fmt: skip
+    samples += [{"anchor": code, "code": code, "source": "alternate_title"} for code in "AB"]
+    chosen = train.some_of_each(samples, 3, seed=0)
+    assert sorted(sample["code"] for sample in chosen) == ["A"] * 3 + ["B"] * 3
+    assert {sample["anchor"] for sample in chosen if len(sample["anchor"]) == 1} == {"A", "B"}
+
+
+def test_some_of_each_depend_on_the_seed_alone():
+    samples = [{"anchor": str(i), "code": "A", "source": "task"} for i in range(50)]
+    one, same, other = (train.some_of_each(samples, 3, seed) for seed in (0, 0, 1))
+    assert one == same != other
+
+
 # ------------------------------------------------------------------------------ input
 
 
@@ -253,9 +320,7 @@ def unreachable_hub(*args, **kwargs):
 
 def test_a_source_that_train_json_lacks_is_named():
     with pytest.raises(InputError, match="--sources bogus: train.json has no such samples"):
-        train.pairs_dataset(
-            [{"anchor": "a", "code": "A", "source": "task"}], {"A": 0}, ["task", "bogus"]
-        )
+        train.of_sources([{"anchor": "a", "code": "A", "source": "task"}], ["task", "bogus"])
 
 
 def test_only_the_chosen_sources_are_trained_on():
@@ -263,7 +328,7 @@ def test_only_the_chosen_sources_are_trained_on():
         {"anchor": "a", "code": "A", "source": "task"},
         {"anchor": "b", "code": "A", "source": "tool"},
     ]
-    assert train.pairs_dataset(samples, {"A": 0}, ["tool"])["anchor"] == ["b"]
+    assert train.of_sources(samples, ["tool"]) == samples[1:]
 
 
 def labelled(anchor, weight, **more):
