@@ -331,7 +331,7 @@ def prepare(args: argparse.Namespace) -> None:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0])
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n")[0], allow_abbrev=False)
     add = parser.add_argument
     add("--onet-dir", type=Path, default=Path("."), metavar="DIR", help="with the workbooks (.)")
     add("--output-dir", type=Path, default=Path("processed_data"), metavar="DIR",

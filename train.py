@@ -711,7 +711,8 @@ def model_card(manifest: dict[str, Any]) -> str:
 
 
 def main(argv: list[str] | None = None) -> int:
-    parser = HfArgumentParser(Settings, description=__doc__.split("\n\n")[0])  # type: ignore[arg-type]
+    description = __doc__.split("\n\n")[0]
+    parser = HfArgumentParser(Settings, description=description, allow_abbrev=False)  # type: ignore[arg-type]
     args = parser.parse_args(argv)
     if args.quick:
         parser.set_defaults(**QUICK)

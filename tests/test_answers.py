@@ -428,7 +428,7 @@ def test_script_says_what_evidence_needs(tmp_path):
     assert "label: Baristas\n" in result.stdout
     assert (
         result.stderr
-        == "known titles and tasks are named once python data_preparation.py has run\n"
+        == f"to have known titles and tasks named: {inference.PREPARE}\n"
     )
 
 
