@@ -197,7 +197,7 @@ def test_own_title_under_two_codes_leaves_the_choice(trained_dir, data_dir):
     [
         ("title,code\nRN,29-1142\n", r"own title 1 \(RN\): '29-1142' is no code of O\*NET-SOC"),
         ("title,code\nRN,29-1141.00\n ,29-1141.00\n", "own.csv: own title 2 .*title is empty"),
-        ("job,code\nRN,29-1141.00\n", "no column 'title'"),
+        ("beruf,code\nRN,29-1141.00\n", "no column 'title'"),
         ("title,code\nRN,29-1141.00,x\n", "row 1: 3 fields"),
     ],
 )
@@ -222,8 +222,8 @@ def test_own_titles_are_taken_in_every_form(trained_dir, data_dir, own):
 
 
 def test_table_of_own_titles_without_a_column_is_named(trained_dir, data_dir):
-    own = pd.DataFrame({"title": ["Zz"], "soc": ["29-1141"]})
-    with pytest.raises(ValueError, match="own_titles has no column 'code', but 'title', 'soc'"):
+    own = pd.DataFrame({"title": ["Zz"], "what": ["29-1141"]})
+    with pytest.raises(ValueError, match="own_titles has no column 'code', but 'title', 'what'"):
         JobClassifier(trained_dir, data_dir, own_titles=own)
 
 
