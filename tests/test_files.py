@@ -106,6 +106,12 @@ def test_columns_can_be_named(classifier, tmp_path):
     assert rows[0]["soc_code_1"] == classifier.predict("Wireman", "Pulls cable.")[0]["code"]
 
 
+def test_descriptions_can_be_left_unread(tmp_path):
+    (tmp_path / "jobs.csv").write_text("title,description\nRN,x\n")
+    jobs = tables.read_jobs(tmp_path / "jobs.csv", description_column="")
+    assert jobs[1:] == ("title", None, None)
+
+
 def test_file_of_semicolons_with_bom_stays_so(classifier, tmp_path):
     (tmp_path / "jobs.csv").write_text("title;id\r\nWireman, senior;1\r\n", encoding="utf-8-sig")
     code_file(classifier, tmp_path / "jobs.csv", tmp_path / "coded.csv", top_k=1)
