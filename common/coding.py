@@ -65,7 +65,7 @@ def code_file(
             kinds.
         title_column: with the job titles; by default "title", "Job Title" and the like.
         description_column: with the descriptions; by default "description", "Job Description" and
-            the like, if there is one.
+            the like, if there is one; "" for none.
         top_k: occupations for each row.
         min_confidence: as for predict.
         keep_formulas: of text, write cells that begin with =, +, -, @, tab or carriage return as

@@ -27,14 +27,16 @@ def find_column(table: Any, what: str, wanted: str | None) -> str | None:
 
     Args:
         what: the flag's name is made of it: "title" for --title-column.
-        wanted: None to take the one that COLUMN_NAMES know.
+        wanted: None to take the one that COLUMN_NAMES know, "" to take none.
 
     Returns:
-        None if none was given and none is known.
+        None if none is to be taken, or none was given and none is known.
 
     Raises:
         ValueError: there is none of that name, or several may be meant.
     """
+    if wanted == "":
+        return None
     if wanted is not None and wanted in table.columns:
         groups: list[list[str]] = [[name for name in table.columns if name == wanted]]
     elif wanted is not None:

@@ -7,6 +7,7 @@ import json
 import re
 import shutil
 import zipfile
+import zlib
 from collections.abc import Iterator
 from io import TextIOWrapper
 from itertools import chain, islice
@@ -342,6 +343,8 @@ class ExcelFile(Table):
         book = self.load(path, read_only=True, data_only=True)  # what formulas came to
         self.columns: list[str] = []
         self.sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
+        if not self.sheets:
+            raise ValueError(f"{path} has no sheet to be seen")
         for sheet in self.sheets:
             sheet.reset_dimensions()  # some programs write wrong ones
             self.sheet = sheet
@@ -362,7 +365,7 @@ class ExcelFile(Table):
                 yield number, cells
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.filled()) - 1
+        return sum(1 for _ in islice(self.filled(), 1, None))
 
     def parts(self) -> Iterator[list]:
         rows = islice(self.filled(), 1, None)
@@ -432,6 +435,12 @@ class ParquetFile(Table):
 
 # ------------------------------------------------------------------------------ reading
 
+# What packed text and workbooks raise when they are damaged; that of XML is a SyntaxError
+DAMAGED = (
+    UnicodeError, EOFError, KeyError, SyntaxError, NotImplementedError,
+    csv.Error, gzip.BadGzipFile, zipfile.error, zlib.error,
+)  # fmt: skip
+
 FILES: dict[str, Any] = {
     ".csv": DelimitedFile,
     ".tsv": DelimitedFile,
@@ -477,7 +486,7 @@ def read_table(path: str | Path, header: bool = True) -> Table:
     try:
         table = FILES[kind](path) if header else FILES[kind](path, header)
         n = len(table)
-    except (UnicodeError, EOFError, KeyError, csv.Error, gzip.BadGzipFile, zipfile.error) as error:
+    except DAMAGED as error:
         raise ValueError(f"{path} cannot be read: {error}") from None
     if not n:
         raise ValueError(f"{path} has no rows")

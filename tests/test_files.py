@@ -7,6 +7,7 @@ import json
 import os
 import subprocess
 import sys
+import zipfile
 
 import openpyxl
 import pandas as pd
@@ -103,6 +104,12 @@ def test_columns_can_be_named(classifier, tmp_path):
         classifier, tmp_path / "jobs.csv", text, title_column="Stelle", description_column="Text"
     )
     assert rows[0]["soc_code_1"] == classifier.predict("Wireman", "Pulls cable.")[0]["code"]
+
+
+def test_descriptions_can_be_left_unread(tmp_path):
+    (tmp_path / "jobs.csv").write_text("title,description\nRN,x\n")
+    jobs = tables.read_jobs(tmp_path / "jobs.csv", description_column="")
+    assert jobs[1:] == ("title", None, None)
 
 
 def test_file_of_semicolons_with_bom_stays_so(classifier, tmp_path):
@@ -402,6 +409,34 @@ def test_file_that_cannot_be_coded_is_named_with_the_reason(
     with pytest.raises(ValueError, match=message):
         coded(classifier, tmp_path / name, text, **settings)
     assert [entry.name for entry in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize("damaged", ["xl/worksheets/sheet1.xml", "xl/workbook.xml"])
+def test_damaged_workbook_is_named_with_the_reason(tmp_path, damaged):
+    pd.DataFrame({"title": ["RN"]}).to_excel(tmp_path / "whole.xlsx", index=False)
+    with (
+        zipfile.ZipFile(tmp_path / "whole.xlsx") as whole,
+        zipfile.ZipFile(tmp_path / "jobs.xlsx", "w") as jobs,
+    ):
+        for name in whole.namelist():
+            content = whole.read(name)
+            jobs.writestr(name, content[: len(content) // 2] if name == damaged else content)
+    with pytest.raises(ValueError, match="jobs.xlsx cannot be read: "):
+        tables.read_table(tmp_path / "jobs.xlsx")
+
+
+def test_damaged_packed_text_is_named_with_the_reason(tmp_path):
+    packed = bytearray(gzip.compress(b"title\nRN\n"))
+    packed[10] = 0xFF  # no kind of block
+    (tmp_path / "jobs.csv.gz").write_bytes(packed)
+    with pytest.raises(ValueError, match="jobs.csv.gz cannot be read: "):
+        tables.read_table(tmp_path / "jobs.csv.gz")
+
+
+def test_blank_workbook_has_no_rows(tmp_path):
+    openpyxl.Workbook().save(tmp_path / "jobs.xlsx")
+    with pytest.raises(ValueError, match="jobs.xlsx has no rows"):
+        tables.read_table(tmp_path / "jobs.xlsx")
 
 
 def test_existing_output_is_left_alone(classifier, tmp_path):
