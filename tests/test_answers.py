@@ -426,10 +426,7 @@ def test_script_takes_own_titles(tmp_path):
 def test_script_says_what_evidence_needs(tmp_path):
     result = run("Barista", "--explain", "--data-dir", tmp_path)
     assert "label: Baristas\n" in result.stdout
-    assert (
-        result.stderr
-        == f"to have known titles and tasks named: {inference.PREPARE}\n"
-    )
+    assert result.stderr == f"to have known titles and tasks named: {inference.PREPARE}\n"
 
 
 def test_script_says_what_is_to_be_reviewed():
