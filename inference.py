@@ -118,6 +118,10 @@ NO_OCCUPATION = -1.5
 
 # command line
 NOT_ALL_CODED = 3  # exit code
+NEEDED = {  # flags that say nothing without another
+    "output": "input", "industry_column": "input", "no_header": "input", "levels": "input",
+    "keep_formulas": "input", "code_column": "evaluate", "crosswalk": "evaluate",
+}  # fmt: skip
 PIPE_SECONDS = 0.5  # to wait for the first titles on standard input; --input - waits for ever
 
 # memory
@@ -740,14 +744,13 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         args.input = "-"
     if sum([args.title is not None, bool(args.input), bool(args.evaluate)]) > 1:
         parser.error("give a title, or --input, or --evaluate: one of them")
-    if args.output and not args.input:
-        parser.error("--output needs --input")
+    for flag, other in NEEDED.items():
+        if getattr(args, flag) and not getattr(args, other):
+            parser.error(f"--{flag.replace('_', '-')} needs --{other}")
     if args.json and args.title is None and not args.evaluate:
         parser.error("--json is for a title or --evaluate")
     if args.explain and args.title is None:
         parser.error("--explain is for one title")
-    if args.crosswalk and not args.evaluate:
-        parser.error("--crosswalk is for --evaluate")
     return args
 
 
@@ -797,6 +800,8 @@ def code_input(classifier: JobClassifier, args: argparse.Namespace) -> int:
         source = Path(args.input)
         if args.input == "-":
             text = sys.stdin.buffer.read()
+            if not text.strip():
+                raise ValueError("standard input is empty: give a title a line, or a file")
             start = text.lstrip()[:1]
             source = Path(folder) / ("input.jsonl" if start in (b"{", b"[") else "input.txt")
             source.write_bytes(text)
@@ -835,7 +840,8 @@ def main(argv: list[str] | None = None) -> int:
         # Or Python would try once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        goes_on = ": the same command goes on where it was" if args.input else ""
+        resumes = args.input not in (None, "-")
+        goes_on = ": the same command goes on where it was" if resumes else ""
         print(f"\nstopped{goes_on}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:

@@ -517,11 +517,12 @@ def test_script_codes_a_file_and_says_what_was_not_coded(trained_dir, data_dir, 
     [
         (["--output", "a.csv"], "--output needs --input"),
         (["--title", "Nurse"], "unrecognized arguments: --title"),
+        (["RN", "--levels"], "--levels needs --input"),
         (["--explain"], "--explain is for one title"),
         (["RN", "--input", "a", "--output", "b"], "one of them"),
         (["RN", "--evaluate", "a.csv"], "one of them"),
         (["--json"], "--json is for a title"),
-        (["RN", "--crosswalk", "a.csv"], "--crosswalk is for --evaluate"),
+        (["RN", "--crosswalk", "a.csv"], "--crosswalk needs --evaluate"),
     ],
 )
 def test_flags_that_do_not_go_together_are_named(arguments, message):
