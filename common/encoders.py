@@ -1,7 +1,10 @@
 """The encoder on onnxruntime or on torch, its ONNX graph and the export of it."""
 
 import math
+import os
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +20,7 @@ TOKENIZER_FILE = "tokenizer.json"
 WEIGHTS = {"onnx": "model_int8.onnx", "torch": "model.safetensors"}  # by engine
 THREADS = 0  # of onnxruntime; 0: as many as there are cores
 TOKENS_PER_RUN = 1024  # encoded at a time: what a layer makes of more does not stay in the cache
+MANY_RUNS = 8  # from which on they are shared out over the cores
 
 Progress = Callable[[float], Any] | None
 
@@ -30,7 +34,13 @@ class OnnxEncoder:
         self.tokenizer = Tokenizer.from_file(str(model_dir / TOKENIZER_FILE))
         self.tokenizer.enable_truncation(max_seq_length)
         self.tokenizer.no_padding()
-        self.session = session_of(model_dir / WEIGHTS["onnx"])
+        self.path = model_dir / WEIGHTS["onnx"]
+        self.session = session_of(self.path)
+
+    @cached_property
+    def pool(self) -> tuple[onnxruntime.InferenceSession, ThreadPoolExecutor]:
+        """For many runs: each has one thread, so that none waits for one that others hold up."""
+        return session_of(self.path, threads=1), ThreadPoolExecutor(THREADS or os.cpu_count())
 
     def encode(
         self, texts: list[str], show_progress_bar: bool = False, progress: Progress = None
@@ -44,19 +54,30 @@ class OnnxEncoder:
         lengths = np.array([len(tokens) for tokens in ids])
         dimensions = self.session.get_outputs()[0].shape[1]
         embeddings, encoded = np.empty((len(texts), dimensions), dtype=np.float32), 0
+        parts = []
+        # Texts of one length go together: they need no padding, which costs as much as text
+        for length in np.unique(lengths):
+            rows = np.flatnonzero(lengths == length)
+            parts += np.array_split(rows, math.ceil(len(rows) * length / TOKENS_PER_RUN))
+
+        session = self.session
+        run_all: Callable[..., Any] = map
+        if len(parts) >= MANY_RUNS:
+            session, executor = self.pool
+            run_all = executor.map
+
+        def run(part: np.ndarray) -> np.ndarray:
+            return session.run(None, {"input_ids": np.array([ids[row] for row in part])})[0]
+
         with tqdm(
             total=len(texts), desc="encoding", unit="text", disable=not show_progress_bar
         ) as bar:
-            # Texts of one length go together: they need no padding, which costs as much as text
-            for length in np.unique(lengths):
-                rows = np.flatnonzero(lengths == length)
-                for part in np.array_split(rows, math.ceil(len(rows) * length / TOKENS_PER_RUN)):
-                    inputs = {"input_ids": np.array([ids[row] for row in part])}
-                    embeddings[part] = self.session.run(None, inputs)[0]
-                    bar.update(len(part))
-                    encoded += length * len(part)
-                    if progress:
-                        progress(encoded / lengths.sum())
+            for part, found in zip(parts, run_all(run, parts), strict=True):
+                embeddings[part] = found
+                bar.update(len(part))
+                encoded += lengths[part].sum()
+                if progress:
+                    progress(encoded / lengths.sum())
         return embeddings
 
 
@@ -169,9 +190,9 @@ class Graph:
         return model.SerializeToString()
 
 
-def session_of(model: bytes | Path) -> onnxruntime.InferenceSession:
+def session_of(model: bytes | Path, threads: int | None = None) -> onnxruntime.InferenceSession:
     options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = THREADS
+    options.intra_op_num_threads = THREADS if threads is None else threads
     # Threads that wait for the next run in a loop would hold up whoever computes in between
     options.add_session_config_entry("session.force_spinning_stop", "1")
     return onnxruntime.InferenceSession(model, options, providers=["CPUExecutionProvider"])
