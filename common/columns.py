@@ -4,11 +4,17 @@ from types import SimpleNamespace
 from typing import Any
 
 # What a column may be called, letter case and what stands between words aside. Of several that a
-# file has, those of the first group come before those of the second.
+# file has, those of an earlier group are meant; of several in one group nobody can tell.
 COLUMN_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
-    "title": (("title", "jobtitle", "positiontitle"), ("position", "job", "jobname", "occupation")),
-    "description": (("description", "jobdescription", "jobdesc", "duties", "jobduties"),),
-    "code": (("code", "soccode", "onetcode", "onetsoccode"), ("soc", "onetsoc")),
+    "title": (
+        ("title", "titles", "jobtitle", "jobtitles", "positiontitle", "position", "job", "jobname",
+         "occupation"),
+    ),
+    "description": (
+        ("description", "jobdescription", "jobdesc"),
+        ("duties", "jobduties", "tasks", "responsibilities"),
+    ),
+    "code": (("code", "soccode", "onetcode", "onetsoccode", "soc", "onetsoc"),),
 }
 
 
@@ -22,12 +28,13 @@ def is_named(name: str, what: str) -> bool:
     return any(plain(name) in names for names in COLUMN_NAMES[what])
 
 
-def find_column(table: Any, what: str, wanted: str | None) -> str | None:
+def find_column(table: Any, what: str, wanted: str | None, hint: str = "") -> str | None:
     """The column that holds something, by the name that was given for it, or by its own.
 
     Args:
         what: the flag's name is made of it: "title" for --title-column.
         wanted: None to take the one that COLUMN_NAMES know, "" to take none.
+        hint: what to do where it cannot be told, by default to use the flag.
 
     Returns:
         None if none is to be taken, or none was given and none is known.
@@ -59,7 +66,7 @@ def find_column(table: Any, what: str, wanted: str | None) -> str | None:
     return None
 
 
-def required_column(table: Any, what: str, wanted: str | None) -> str:
+def required_column(table: Any, what: str, wanted: str | None, hint: str = "") -> str:
     """As find_column, but it must be there."""
     found = find_column(table, what, wanted)
     if found is None:
