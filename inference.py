@@ -64,7 +64,7 @@ from common.samples import MANIFEST_FILE
 from common.sentences import SENTENCES_FILE, SentenceChooser
 from common.soc import DIGITS, employment_of, levels
 from common.spelling import Speller
-from common.tables import FILES, records_of
+from common.tables import FILES, ROWS_PER_PART, WORKBOOK, records_of
 from common.text import job_texts, normalize, two_jobs
 from common.written import read_titles
 
@@ -76,7 +76,7 @@ DATA_DIR = "processed_data"
 INDEX_FILE = "label_index.safetensors"  # with the model; of other data, in the data folder
 
 # How to get what the shipped model lacks, for those who installed just enough to code jobs
-PREPARE = "pip install -r requirements.txt, then python data_preparation.py --download"
+PREPARE = "install all (see README: Installation), then python data_preparation.py --download"
 
 # score: weights of what a job is compared by, for a title alone and for a title with a description.
 # Those of titles lie near what benchmarks/fit_score.py finds on validation. Those of postings, of
@@ -118,9 +118,11 @@ NO_OCCUPATION = -1.5
 
 # command line
 NOT_ALL_CODED = 3  # exit code
-NEEDED = {  # flags that say nothing without another
-    "output": "input", "industry_column": "input", "no_header": "input", "levels": "input",
-    "keep_formulas": "input", "code_column": "evaluate", "crosswalk": "evaluate",
+NEEDED = {  # flags that say nothing without one of others
+    "output": ["input"], "industry_column": ["input"], "no_header": ["input"], "levels": ["input"],
+    "keep_formulas": ["input"], "code_column": ["evaluate"], "crosswalk": ["evaluate"],
+    "title_column": ["input", "evaluate"], "description_column": ["input", "evaluate"],
+    "explain": ["title"], "json": ["title", "evaluate"], "min_confidence": ["title", "input"],
 }  # fmt: skip
 PIPE_SECONDS = 0.5  # to wait for the first titles on standard input; --input - waits for ever
 
@@ -216,6 +218,8 @@ class JobClassifier:
         self.own: dict[str, int] = {}  # row of the occupation, by own title
         parts = [manifest["files"][name] for name in (WEIGHTS["torch"], LAYERS_FILE)]
         self._load_index(json.dumps(parts))
+        if not isinstance(employment, Mapping | None):
+            raise TypeError(f"employment must be {{code: people}}, not {type(employment).__name__}")
         if employment is not None:
             self.index.employment = log_shares(employment_of(employment, self.codes))
         pairs = own_pairs(own_titles, self.codes)
@@ -289,7 +293,7 @@ class JobClassifier:
             TypeError: a text is not a string, or top_k not an integer.
             ValueError: a blank title, or top_k or min_confidence out of range.
         """
-        if (job_title is None) == (title is None):
+        if job_title is not None and title is not None:
             raise TypeError("give one job title, as job_title or as title")
         given = job_description if description is None else description
         texts = [job_texts(title if job_title is None else job_title, given)]
@@ -703,7 +707,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         "  python inference.py --evaluate labelled.csv --own-titles titles.csv\n\n"
         "Excel takes 11-2021 in a CSV file for a date: code an .xlsx file, or import the column\n"
         "as text.\n"
-        f"Exit code: 0; {NOT_ALL_CODED} if rows of --input were not coded; 2 after an error.",
+        f"Exit code: 0; {NOT_ALL_CODED} if the title, or a row of --input, was not coded; 2 after "
+        "an error.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
         allow_abbrev=False,
     )
@@ -744,13 +749,10 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
         args.input = "-"
     if sum([args.title is not None, bool(args.input), bool(args.evaluate)]) > 1:
         parser.error("give a title, or --input, or --evaluate: one of them")
-    for flag, other in NEEDED.items():
-        if getattr(args, flag) and not getattr(args, other):
-            parser.error(f"--{flag.replace('_', '-')} needs --{other}")
-    if args.json and args.title is None and not args.evaluate:
-        parser.error("--json is for a title or --evaluate")
-    if args.explain and args.title is None:
-        parser.error("--explain is for one title")
+    for flag, others in NEEDED.items():
+        if getattr(args, flag) and not any(getattr(args, other) for other in others):
+            needed = " or ".join("a title" if name == "title" else f"--{name}" for name in others)
+            parser.error(f"--{flag.replace('_', '-')} needs {needed}")
     return args
 
 
@@ -781,9 +783,15 @@ def answer(args: argparse.Namespace) -> int:
         result = evaluate(classifier, args.evaluate, *columns)
         print(json.dumps(result, indent=2)) if args.json else print_evaluation(result)
     elif args.title is None:
+        if sys.stdin and not sys.stdin.isatty():
+            note = "no titles on standard input, so this is the demo; --input - waits for them"
+            print(note, file=sys.stderr)
         run_demo(classifier, args.top_k)
     else:
         job = args.title, args.description
+        if len(" ".join(job).split()) == len(list(filter(None, job))) == 2:
+            print("title {!r}, description {!r}: a title of two words needs quotation marks"
+                  .format(*job), file=sys.stderr)  # fmt: skip
         ranked = classifier.predict(*job, args.top_k, args.explain, args.min_confidence)
         if args.json:
             print(json.dumps(ranked, indent=2, ensure_ascii=False))
@@ -791,6 +799,7 @@ def answer(args: argparse.Namespace) -> int:
             print_ranking(ranked)
         if args.explain and None in classifier.index.known["title"].texts:
             print(f"to have known titles and tasks named: {PREPARE}", file=sys.stderr)
+        return NOT_ALL_CODED if ranked[0]["code"] is None else 0
     return 0
 
 
@@ -802,8 +811,9 @@ def code_input(classifier: JobClassifier, args: argparse.Namespace) -> int:
             text = sys.stdin.buffer.read()
             if not text.strip():
                 raise ValueError("standard input is empty: give a title a line, or a file")
-            start = text.lstrip()[:1]
-            source = Path(folder) / ("input.jsonl" if start in (b"{", b"[") else "input.txt")
+            ending = ".jsonl" if text.lstrip()[:1] in (b"{", b"[") else ".txt"
+            ending = ".xlsx" if text.startswith(WORKBOOK) else ending
+            source = Path(folder) / f"input{ending}"
             source.write_bytes(text)
         to_stdout = args.output == "-" or (args.input == "-" and not args.output)
         output = Path(args.output) if args.output else output_beside(source)
@@ -841,11 +851,12 @@ def main(argv: list[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
         resumes = args.input not in (None, "-")
-        goes_on = ": the same command goes on where it was" if resumes else ""
+        goes_on = f": the same command goes on, with {ROWS_PER_PART:,} rows lost at most"
+        goes_on = goes_on if resumes else ""
         print(f"\nstopped{goes_on}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
-        print(f"error: {error}: pip install -r requirements.txt", file=sys.stderr)
+        print(f"error: {error}: install all, see README: Installation", file=sys.stderr)
         return 2
     except (ImportError, OSError, ValueError) as error:
         print(f"error: {in_one_line(error, args.output or 'the answer')}", file=sys.stderr)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from common.files import write_whole
 from common.soc import group_code, levels
 from common.tables import JSON, TEXT, ending_of, kind_of, read_jobs
-from common.text import job_texts
+from common.text import row_texts
 
 REMEMBERED = 100_000  # jobs whose answers are kept, since files name the same titles often
 
@@ -29,7 +29,6 @@ LEVELS = (
     "soc_minor_group_title", "soc_major_group", "soc_major_group_title", "soc_employment_share",
 )  # fmt: skip
 PROBLEM = "soc_problem"  # why a row was not coded
-TITLE_LINES = 3  # of a cell, from which on it is no title
 
 
 def code_file(
@@ -197,14 +196,9 @@ def new_columns(
     for row, (title, description) in enumerate(zip(titles, descriptions, strict=True)):
         if not problems[row]:
             try:
-                pairs[row] = job_texts(title, description)
+                pairs[row] = row_texts(title, description)
             except (TypeError, ValueError) as error:
                 problems[row] = str(error)
-                continue
-            lines = pairs[row][1].count("\n") + 1
-            if lines >= TITLE_LINES:
-                problems[row] = "the title has several lines: is a quotation mark not closed?"
-                del pairs[row]
     if len(answers) > REMEMBERED:
         answers.clear()
     new = [pair for pair in dict.fromkeys(pairs.values()) if pair not in answers]

@@ -7,8 +7,17 @@ from typing import Any
 # file has, those of an earlier group are meant; of several in one group nobody can tell.
 COLUMN_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "title": (
-        ("title", "titles", "jobtitle", "jobtitles", "positiontitle", "position", "job", "jobname",
-         "occupation"),
+        (
+            "title",
+            "titles",
+            "jobtitle",
+            "jobtitles",
+            "positiontitle",
+            "position",
+            "job",
+            "jobname",
+            "occupation",
+        ),
     ),
     "description": (
         ("description", "jobdescription", "jobdesc"),
@@ -56,10 +65,8 @@ def find_column(table: Any, what: str, wanted: str | None, hint: str = "") -> st
         return found[0]
     if found:
         listed = ", ".join(map(repr, found))
-        raise ValueError(
-            f"{table.path} has several columns for the {what}, {listed}: name one with "
-            f"--{what}-column, or rename the others"
-        )
+        hint = hint or f"name one with --{what}-column, or rename the others"
+        raise ValueError(f"{table.path} has several columns for the {what}, {listed}: {hint}")
     if wanted is not None:
         listed = ", ".join(map(repr, table.columns)) or "none"
         raise ValueError(f"{table.path} has no column {wanted!r}, but {listed}")
@@ -68,12 +75,11 @@ def find_column(table: Any, what: str, wanted: str | None, hint: str = "") -> st
 
 def required_column(table: Any, what: str, wanted: str | None, hint: str = "") -> str:
     """As find_column, but it must be there."""
-    found = find_column(table, what, wanted)
+    found = find_column(table, what, wanted, hint)
     if found is None:
-        listed = ", ".join(map(repr, table.columns)) or "none"
-        raise ValueError(
-            f"{table.path} has no column {what!r}, but {listed}: name it with --{what}-column"
-        )
+        listed = ", ".join(f"{name!r:.40}" for name in table.columns) or "none"
+        hint = hint or f"name it with --{what}-column, or put a row of names above"
+        raise ValueError(f"{table.path} has no column {what!r}, but {listed}: {hint}")
     return found
 
 

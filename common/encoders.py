@@ -91,7 +91,7 @@ class TorchEncoder:
             from transformers.utils import logging
         except ImportError as error:
             raise ImportError(
-                f"backend torch needs more packages ({error}): pip install -r requirements.txt"
+                f"backend torch needs more ({error}): install all, see README: Installation"
             ) from None
         logging.disable_progress_bar()  # of loading, a third of a second
         # The file holds half precision; a CPU computes faster and more exactly in float32

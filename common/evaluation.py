@@ -19,7 +19,7 @@ from common.soc import (
     split_codes,
 )
 from common.tables import read_jobs
-from common.text import job_texts
+from common.text import row_texts
 
 TOP_K = (1, 3, 5)
 EVALUATED = (8, 6, 2)  # digits that have to agree
@@ -192,7 +192,7 @@ def labelled_jobs(
                 if problem:
                     raise ValueError(problem)
                 right, is_older = right_codes(label, known, new_codes)
-                pairs.append(job_texts(title, description))
+                pairs.append(row_texts(title, description))
                 accepted.append(right)
                 converted += is_older
             except (TypeError, ValueError) as error:
@@ -272,7 +272,9 @@ def print_evaluation(result: dict[str, Any]) -> None:
         print(f"{digits:>6}{rows[0]['n']:>8,}  {cells}  {LEVELS[digits]}")
     print("In brackets: 95 % intervals.")
 
-    print(f"\nMean confidence {result['confidence']:.1%}")
+    deepest = result["accuracy"][0]
+    print(f"\nOf the {deepest['n']:,} rows labelled with {deepest['digits']} digits:")
+    print(f"mean confidence {result['confidence']:.1%}")
     print("\nconfidence   share of rows   right")
     for row in result["coverage"]:
         right = "     –" if row["right"] is None else f"{row['right']:>6.1%}"

@@ -5,4 +5,7 @@ from importlib.util import find_spec
 
 for package in ("pandas", "torch", "sentence_transformers", "sklearn"):
     if find_spec(package) is None:
-        sys.exit(f"error: {package} is missing: pip install -r requirements.txt")
+        print(
+            f"error: {package} is missing: install all, see README: Installation", file=sys.stderr
+        )
+        sys.exit(2)

@@ -29,14 +29,16 @@ def own_pairs(own_titles: Any, known: Collection[str]) -> list[tuple[str, str]]:
         given, of_file = read_own_titles(own_titles), f"{own_titles}: "
     elif hasattr(own_titles, "columns"):
         table = frame(own_titles, "own_titles")
-        columns = [required_column(table, name, None) for name in ("title", "code")]
-        given = list(
-            zip(*(own_titles.iloc[:, table.columns.index(name)] for name in columns), strict=True)
-        )
+        names = [required_column(table, name, None, "rename it") for name in ("title", "code")]
+        titles, codes = (own_titles.iloc[:, table.columns.index(name)] for name in names)
+        given = list(zip(titles, codes, strict=True))
     else:
         given = list(own_titles.items() if isinstance(own_titles, Mapping) else own_titles)
     pairs = []
-    for i, (title, code) in enumerate(given, start=1):
+    for i, pair in enumerate(given, start=1):
+        if isinstance(pair, str) or len(pair) != 2:
+            raise TypeError("own_titles must be {title: code, ...}, pairs, a DataFrame or a file")
+        title, code = pair
         try:
             pairs.append((job_texts(title)[1], occupation_of(str(code), known)))
         except (TypeError, ValueError) as error:
@@ -51,7 +53,7 @@ def read_own_titles(path: str | Path) -> list[tuple[str, str]]:
         FileNotFoundError, ValueError: as from read_table, or a row has too many fields.
     """
     table, pairs = read_table(path), []
-    columns = required_column(table, "title", None), required_column(table, "code", None)
+    columns = [required_column(table, name, None, "rename it") for name in ("title", "code")]
     for part in table.parts():
         titles, codes = (table.column(part, name) for name in columns)
         for title, code, problem in zip(titles, codes, table.problems(part), strict=True):

@@ -23,7 +23,9 @@ CHUNK = 1 << 20  # bytes looked at together
 NUMBERS = ("soc_score", "soc_confidence", "soc_fallback_confidence", "soc_employment_share")
 BAD_LINE = "soc_line"  # keeps a line that is no JSON object
 
+WORKBOOK = b"PK\x03\x04"  # how an .xlsx file begins
 FORMULA = ("=", "+", "-", "@", "\t", "\r")  # what begins so, a spreadsheet takes for a formula
+NUMBER = re.compile(r"[-+][\d\s.,]*%?")  # with it neither a formula nor a name
 SEPARATOR = re.compile(r"sep=(.)\s*", re.IGNORECASE)  # a first line by which Excel is told
 NOT_ASCII, BROKEN = re.compile(r"[^\x00-\x7f]"), re.compile("[\udc80-\udcff]")
 
@@ -102,9 +104,12 @@ class TextFile(Table):
     """A file of text, one row after the other. Its parts are lists of rows."""
 
     def __init__(self, path: Path) -> None:
-        self.path, self.encoding = path, encoding_of(path)
         with opened(path) as file:
-            start = file.read(4).decode(self.encoding, "ignore")
+            head = file.read(4)
+        if head == WORKBOOK:
+            raise ValueError(f"{path} is a workbook or something else packed: name it .xlsx")
+        self.path, self.encoding = path, encoding_of(path)
+        start = head.decode(self.encoding, "ignore")
         self.mark = "\ufeff" if start.startswith("\ufeff") else ""  # Excel knows Unicode by it
 
     def open(self) -> TextIO:
@@ -206,7 +211,8 @@ class DelimitedFile(TextFile):
         for fields in islice(self.records(), self.above, None):
             problem = ""
             if len(fields) > n:
-                problem = f"{len(fields)} fields, but the header has {n}"
+                problem = f"{len(fields)} fields, but the header has {n}: cells with "
+                problem += f"{self.delimiter!r} in them need quotation marks"
             # Nothing is lost: what is too much stays in the last column
             fields[n - 1 :] = [self.delimiter.join(fields[n - 1 :])]
             yield fields + [""] * (n - len(fields)), problem
@@ -239,10 +245,10 @@ class DelimitedFile(TextFile):
 
 def without_formula(cell: Any) -> Any:
     """A cell that no spreadsheet runs: an apostrophe makes a formula text. Numbers stay."""
-    if not (isinstance(cell, str) and cell.startswith(FORMULA)):
+    if not (isinstance(cell, str) and cell.startswith(FORMULA)) or NUMBER.fullmatch(cell):
         return cell
     try:
-        float(cell)
+        float(cell)  # such as -1e3
     except ValueError:
         return f"'{cell}"
     return cell
@@ -253,8 +259,10 @@ class LinesFile(DelimitedFile):
 
     def __init__(self, path: Path) -> None:
         TextFile.__init__(self, path)
-        self.columns, self.delimiter, self.first_line = ["title"], "\t", ""
-        self.above = int(is_named(self.first(), "title"))
+        first = self.first().strip()
+        self.above = int(is_named(first, "title"))
+        self.columns = [first if self.above else "title"]
+        self.delimiter, self.first_line = "\t", ""
 
     def rows(self) -> Iterator[Row]:
         with self.open() as file:
@@ -287,6 +295,7 @@ class JsonFile(TextFile):
                 except (ValueError, RecursionError) as error:
                     raise ValueError(f"{self.path} is no JSON: {error}") from None
                 for row in found:
+                    row = {"title": row} if isinstance(row, str) else row
                     is_object = isinstance(row, dict)
                     yield (row, "") if is_object else ({BAD_LINE: row}, "no JSON object")
                 return
@@ -329,40 +338,43 @@ class JsonFile(TextFile):
 
 
 class ExcelFile(Table):
-    """A workbook, of which the first sheet that has rows is coded; the others are kept.
+    """A workbook, of which one sheet is coded: the first with a column of titles, or with anything.
 
     Its parts are lists of rows, each with its number in the sheet. What is added is kept as JSON
-    until the end, when it is put into a copy of the workbook: so cells stay what they were. Charts
-    and pictures get lost, and formulas are computed anew when Excel opens it.
+    until the end, when it is put into a copy of the workbook: so cells and other sheets stay what
+    they were. Pictures may get lost, and formulas are computed anew when Excel opens it.
     """
 
     def __init__(self, path: Path) -> None:
         import openpyxl  # a third of a second, so only where it is needed
 
         self.path, self.load = path, openpyxl.load_workbook
-        book = self.load(path, read_only=True, data_only=True)  # what formulas came to
-        self.columns: list[str] = []
-        self.sheets = [sheet for sheet in book.worksheets if sheet.sheet_state == "visible"]
-        if not self.sheets:
+        # What formulas came to, and the formulas, which some programs save without that
+        values = self.load(path, read_only=True, data_only=True)
+        formulas = self.load(path, read_only=True)
+        shown = [sheet for sheet in values.worksheets if sheet.sheet_state == "visible"]
+        if not shown:
             raise ValueError(f"{path} has no sheet to be seen")
-        for sheet in self.sheets:
-            sheet.reset_dimensions()  # some programs write wrong ones
-            self.sheet = sheet
-            self.header, cells = next(self.filled(), (1, ()))
-            self.columns = ["" if cell is None else str(cell) for cell in cells]
-            if self.columns:
-                break
+        self.sheet_names = [sheet.title for sheet in shown]
+        tops = []
+        for sheet in shown:
+            both = sheet, formulas[sheet.title]
+            for one in both:
+                one.reset_dimensions()  # some programs write wrong ones
+            number, cells = next(filled(both), (1, ()))
+            names = ["" if cell is None else str(cell) for cell in cells]
+            has_titles = any(is_named(name, "title") for name in names)
+            tops.append((has_titles, bool(names), names, number, both))
+        *_, self.columns, self.header, self.sheets = max(tops, key=lambda top: top[:2])
         while self.columns and not self.columns[-1]:
             self.columns.pop()
 
     def about(self) -> list[str]:
-        return [f"in sheet {self.sheet.title!r}"] if len(self.sheets) > 1 else []
+        name = self.sheets[0].title
+        return [f"in sheet {name!r}"] if len(self.sheet_names) > 1 else []
 
     def filled(self) -> Iterator[tuple[int, tuple]]:
-        """The rows that are not blank, with their numbers."""
-        for number, cells in enumerate(self.sheet.iter_rows(values_only=True), start=1):
-            if any(cell is not None and str(cell).strip() for cell in cells):
-                yield number, cells
+        return filled(self.sheets)
 
     def __len__(self) -> int:
         return sum(1 for _ in islice(self.filled(), 1, None))
@@ -383,7 +395,7 @@ class ExcelFile(Table):
 
     def join(self, parts: list[Path], path: Path) -> None:
         book = self.load(self.path)
-        sheet = book[self.sheet.title]
+        sheet = book[self.sheets[0].title]
         for part in parts:
             content = json.loads(part.read_text(encoding="utf-8"))
             for column, name in enumerate(content["added"], start=len(self.columns) + 1):
@@ -393,6 +405,19 @@ class ExcelFile(Table):
                     if isinstance(value, str):
                         cell.number_format = "@"  # text, or Excel may make a date of 11-2021
         book.save(path)
+
+
+def filled(sheets: tuple[Any, Any]) -> Iterator[tuple[int, tuple]]:
+    """The rows that are not blank, with their numbers; formulas without a value as they are.
+
+    Args:
+        sheets: the same one, with values and with formulas.
+    """
+    rows = zip(*(sheet.iter_rows(values_only=True) for sheet in sheets), strict=True)
+    for number, both in enumerate(rows, start=1):
+        row = [formula if value is None else value for value, formula in zip(*both, strict=True)]
+        if any(cell is not None and str(cell).strip() for cell in row):
+            yield number, tuple(row)
 
 
 class ParquetFile(Table):
@@ -465,7 +490,7 @@ def kind_of(path: Path) -> str:
     packed = ending_of(path).endswith(".gz")
     if kind not in FILES or (packed and kind not in TEXT + JSON):
         endings = f"{', '.join(FILES)}, text also in .gz"
-        raise ValueError(f"{path} must end in one of {endings}")
+        raise ValueError(f"{path} must end in one of {endings}; save other workbooks as .xlsx")
     return kind
 
 
@@ -480,6 +505,8 @@ def read_table(path: str | Path, header: bool = True) -> Table:
         ValueError: it cannot be read, or has no rows.
     """
     path = Path(path)
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: name a file in it")
     kind = kind_of(path)
     if not header and kind not in TEXT:
         raise ValueError(f"{path} needs a header: only {', '.join(TEXT)} are read without one")

@@ -5,6 +5,7 @@ from typing import Any
 
 # What stands in tables where there is no description, in small letters
 PLACEHOLDERS = ("nan", "none", "null", "n/a", "na", "-", "--", ".", "tbd")
+TITLE_LINES = 3  # of a cell, from which on it is no title
 LABEL_DESC_CHARS = 200  # of the description in a short label text: about 45 tokens
 # The text by which an occupation is known, by label mode
 LABEL_MODES = {
@@ -54,6 +55,20 @@ def job_texts(title: str | None, description: str | None = "") -> tuple[str, str
     if not any(letter.isprintable() and not letter.isspace() for letter in title):
         raise ValueError("the job title is empty")
     return f"{title}. {description}" if description else title, title
+
+
+def row_texts(title: Any, description: Any) -> tuple[str, str]:
+    """As job_texts, of the cells of a table.
+
+    Raises:
+        TypeError, ValueError: as from job_texts, or the title is a formula, or runs over lines.
+    """
+    texts = job_texts(title, description)
+    if texts[1].startswith("="):
+        raise ValueError("the title is a formula without a value: open and save the file in Excel")
+    if texts[1].count("\n") + 1 >= TITLE_LINES:
+        raise ValueError("the title has several lines: is a quotation mark not closed?")
+    return texts
 
 
 def label_texts(title: str, description: str) -> dict[str, str]:

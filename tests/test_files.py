@@ -130,7 +130,7 @@ def test_columns_without_a_name_are_kept(classifier, tmp_path):
         ("Job Title,id", "Job Title", None),
         ("TITLE,Job_Description", "TITLE", "Job_Description"),
         (" title ,duties", " title ", "duties"),
-        ("position,job title", "job title", None),
+        ("Title,Responsibilities", "Title", "Responsibilities"),
         ("code,Position", "Position", None),
     ],
 )
@@ -191,7 +191,7 @@ def test_delimiter_and_header_are_found(classifier, tmp_path, text, delimiter):
 def test_text_of_lines_has_a_title_in_each(classifier, tmp_path, text):
     (tmp_path / "jobs.txt").write_text(text)
     code_file(classifier, tmp_path / "jobs.txt", tmp_path / "coded.csv", top_k=1)
-    assert list(pd.read_csv(tmp_path / "coded.csv").title) == ["RN, nights", "Wireman"]
+    assert list(pd.read_csv(tmp_path / "coded.csv").iloc[:, 0]) == ["RN, nights", "Wireman"]
 
 
 def test_without_a_header_columns_have_numbers_and_the_industry_comes_first(classifier, tmp_path):
@@ -237,6 +237,35 @@ def test_workbook_keeps_its_cells_and_sheets_and_codes_are_text(classifier, tmp_
     assert [cell.value for cell in sheet[2]][4:6] == ["soc_code_1", "soc_title_1"]
     assert (sheet["E3"].value, sheet["E3"].number_format) == (sheet["E5"].value, "@")
     assert book["Notes"]["A1"].value == "kept"
+
+
+def test_formula_without_a_value_is_kept_and_named(classifier, tmp_path):
+    book = openpyxl.Workbook()
+    for title in ("title", "RN", "=A2", "Wireman"):
+        book.active.append([title])
+    book.save(tmp_path / "jobs.xlsx")
+    counts = code_file(classifier, tmp_path / "jobs.xlsx", tmp_path / "coded.xlsx", top_k=1)
+    rows = list(openpyxl.load_workbook(tmp_path / "coded.xlsx").active.values)
+    assert [row[0] for row in rows] == ["title", "RN", "=A2", "Wireman"]
+    assert rows[2][-1].startswith("the title is a formula without a value")
+    assert counts == {"coded": 2, rows[2][-1]: 1}
+
+
+def test_sheet_with_titles_is_coded(tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(["About this file"])
+    book.create_sheet("Data").append(["Job Title"])
+    book["Data"].append(["RN"])
+    book.save(tmp_path / "jobs.xlsx")
+    jobs = tables.read_jobs(tmp_path / "jobs.xlsx")
+    assert (
+        jobs.about() == "jobs.xlsx: titles in column 'Job Title', no descriptions, in sheet 'Data'"
+    )
+
+
+def test_list_of_titles_is_coded(classifier, tmp_path):
+    _, rows = coded(classifier, tmp_path / "jobs.jsonl", '["RN", "Wireman"]', top_k=1)
+    assert [row["title"] for row in rows] == ["RN", "Wireman"]
 
 
 # ------------------------------------------------------------------------------ damaged text
@@ -352,7 +381,7 @@ def test_row_with_missing_fields_at_its_end_is_coded(classifier, tmp_path):
 
 # ------------------------------------------------------------------------------ formulas
 
-FORMULAS = ["=1+1", "+1+1", "-1+1", "@SUM(A1)", "\t=1+1", "=HYPERLINK(0)"]
+FORMULAS = ["=1+1", "- x", "+1+1", "-1+1", "@SUM(A1)", "\t=1+1", "=HYPERLINK(0)"]
 
 
 @pytest.mark.parametrize("keep", [False, True])
@@ -369,9 +398,12 @@ def test_cells_that_a_spreadsheet_would_run_become_text_unless_told_otherwise(
 
 def test_numbers_are_no_formulas(classifier, tmp_path):
     _, rows = coded(
-        classifier, tmp_path / "jobs.csv", "title,pay\nRN,-12.5\nRN,+3e2\nRN,a=b\n", top_k=1
+        classifier,
+        tmp_path / "jobs.csv",
+        "title,pay\nRN,-12.5\nRN,+3e2\nRN,a=b\nRN,-5%\nRN,-\nRN,+1 555 123\n",
+        top_k=1,
     )
-    assert [row["pay"] for row in rows] == ["-12.5", "+3e2", "a=b"]
+    assert [row["pay"] for row in rows] == ["-12.5", "+3e2", "a=b", "-5%", "-", "+1 555 123"]
 
 
 # ------------------------------------------------------------------------------ bad files
@@ -388,6 +420,12 @@ def test_numbers_are_no_formulas(classifier, tmp_path):
             "no column 'text', but 'title'",
         ),
         ("jobs.csv", "title,title\nRN,RN\n", {}, "several columns for the title, 'title', 'title'"),
+        (
+            "jobs.csv",
+            "Title,Occupation\nMs,RN\n",
+            {},
+            "several columns for the title, 'Title', 'Occ",
+        ),
         ("jobs.csv", "Job Title,TITLE\nRN,RN\n", {}, "several columns for the title, 'Job Ti"),
         ("jobs.csv", "title,soc_code_1\nRN,1\n", {}, "'soc_code_1', which is to be added"),
         ("jobs.csv", "title,soc_problem\nRN,1\n", {}, "'soc_problem', which is to be added"),
@@ -400,6 +438,7 @@ def test_numbers_are_no_formulas(classifier, tmp_path):
         ("jobs.csv.gz", "title\nRN\n", {}, "cannot be read"),
         ("jobs.json", "[1, ", {}, "is no JSON"),
         ("jobs.doc", "title\nRN\n", {}, "must end in one of .csv"),
+        ("jobs.csv", b"PK\x03\x04", {}, "is a workbook or something else packed: name it .xlsx"),
         ("jobs.json", '[{"title": "RN"}]', {"header": False}, "needs a header"),
     ],
 )
@@ -518,10 +557,12 @@ def test_script_codes_a_file_and_says_what_was_not_coded(trained_dir, data_dir, 
         (["--output", "a.csv"], "--output needs --input"),
         (["--title", "Nurse"], "unrecognized arguments: --title"),
         (["RN", "--levels"], "--levels needs --input"),
-        (["--explain"], "--explain is for one title"),
+        (["RN", "--title-column", "x"], "--title-column needs --input or --evaluate"),
+        (["--evaluate", "a.csv", "--min-confidence", "1"], "needs a title or --input"),
+        (["--explain"], "--explain needs a title"),
         (["RN", "--input", "a", "--output", "b"], "one of them"),
         (["RN", "--evaluate", "a.csv"], "one of them"),
-        (["--json"], "--json is for a title"),
+        (["--json"], "--json needs a title or --evaluate"),
         (["RN", "--crosswalk", "a.csv"], "--crosswalk needs --evaluate"),
     ],
 )

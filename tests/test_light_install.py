@@ -23,8 +23,8 @@ def run(*arguments):
 @pytest.mark.parametrize("script", ["data_preparation.py", "train.py"])
 def test_script_names_what_is_missing(script):
     result = run(script)
-    assert result.returncode == 1
-    assert result.stderr == "error: pandas is missing: pip install -r requirements.txt\n"
+    assert result.returncode == 2
+    assert result.stderr == "error: pandas is missing: install all, see README: Installation\n"
 
 
 def test_a_job_is_coded():
@@ -36,4 +36,4 @@ def test_a_job_is_coded():
 def test_torch_names_what_is_missing():
     result = run("inference.py", "Nurse", "--backend", "torch")
     assert result.returncode == 2
-    assert result.stderr.endswith("pip install -r requirements.txt\n")
+    assert result.stderr.endswith("install all, see README: Installation\n")
