@@ -697,6 +697,7 @@ class JobClassifier:
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(
+        usage="%(prog)s [title [description]] [flags]   (--help lists them)",
         description="Rank O*NET-SOC occupations for a job, or for every row of a file; "
         "without either, code the titles on standard input, or run the demo.",
         epilog="Examples:\n"
@@ -819,20 +820,23 @@ def code_input(classifier: JobClassifier, args: argparse.Namespace) -> int:
         output = Path(args.output) if args.output else output_beside(source)
         if to_stdout:
             output = Path(folder) / output_beside(source).name
-        counts = code_file(
-            classifier,
-            source,
-            output,
-            args.title_column,
-            args.description_column,
-            args.top_k,
-            args.min_confidence,
-            args.keep_formulas,
-            args.industry_column,
-            not args.no_header,
-            args.levels,
-            tell=lambda line: print(line, file=sys.stderr),
-        )
+        try:
+            counts = code_file(
+                classifier,
+                source,
+                output,
+                args.title_column,
+                args.description_column,
+                args.top_k,
+                args.min_confidence,
+                args.keep_formulas,
+                args.industry_column,
+                not args.no_header,
+                args.levels,
+                tell=lambda line: print(line.replace(source.name, args.input), file=sys.stderr),
+            )
+        except ValueError as error:  # which is to name what the user gave
+            raise ValueError(str(error).replace(str(source), args.input)) from None
         if to_stdout:
             sys.stdout.buffer.write(output.read_bytes())
     lines = [summary(counts)] if to_stdout else [summary(counts), f"written to {output}"]
