@@ -807,8 +807,9 @@ def answer(args: argparse.Namespace) -> int:
 def code_input(classifier: JobClassifier, args: argparse.Namespace) -> int:
     """Code a file or standard input; returns the exit code."""
     with tempfile.TemporaryDirectory() as folder:
-        source = Path(args.input)
-        if args.input == "-":
+        source, name = Path(args.input), args.input
+        if name == "-":
+            name = "standard input"
             text = sys.stdin.buffer.read()
             if not text.strip():
                 raise ValueError("standard input is empty: give a title a line, or a file")
@@ -833,10 +834,10 @@ def code_input(classifier: JobClassifier, args: argparse.Namespace) -> int:
                 args.industry_column,
                 not args.no_header,
                 args.levels,
-                tell=lambda line: print(line.replace(source.name, args.input), file=sys.stderr),
+                tell=lambda line: print(line.replace(source.name, name), file=sys.stderr),
             )
         except ValueError as error:  # which is to name what the user gave
-            raise ValueError(str(error).replace(str(source), args.input)) from None
+            raise ValueError(str(error).replace(str(source), name)) from None
         if to_stdout:
             sys.stdout.buffer.write(output.read_bytes())
     lines = [summary(counts)] if to_stdout else [summary(counts), f"written to {output}"]
