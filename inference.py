@@ -28,6 +28,7 @@ the reason.
 import common  # isort: skip  # noqa: F401  # says in one line if this Python is too old
 
 import argparse
+import codecs
 import copy
 import json
 import math
@@ -119,10 +120,11 @@ NO_OCCUPATION = -1.5
 # command line
 NOT_ALL_CODED = 3  # exit code
 NEEDED = {  # flags that say nothing without one of others
-    "output": ["input"], "industry_column": ["input"], "no_header": ["input"], "levels": ["input"],
-    "keep_formulas": ["input"], "code_column": ["evaluate"], "crosswalk": ["evaluate"],
+    "output": ["input"], "no_header": ["input"], "levels": ["input"], "keep_formulas": ["input"],
     "title_column": ["input", "evaluate"], "description_column": ["input", "evaluate"],
-    "explain": ["title"], "json": ["title", "evaluate"], "min_confidence": ["title", "input"],
+    "industry_column": ["input", "evaluate"], "code_column": ["evaluate"],
+    "crosswalk": ["evaluate"], "explain": ["title"], "json": ["title", "evaluate"],
+    "min_confidence": ["title", "input"],
 }  # fmt: skip
 PIPE_SECONDS = 0.5  # to wait for the first titles on standard input; --input - waits for ever
 
@@ -228,7 +230,8 @@ class JobClassifier:
         # What answers depend on: the rest of a file must be coded by the same. Lists, as in JSON
         own = [list(pair) for pair in pairs]
         people = None if employment is None else [list(pair) for pair in sorted(employment.items())]
-        self.identity = [self.made_from, self.calibration, self.max_seq_length, own, people]
+        answers = [self.made_from, self.calibration, SECOND_JOB, LEAST_SCORE, NO_OCCUPATION]
+        self.identity = [*answers, self.backend, self.max_seq_length, own, people]
 
     def _checked_manifest(self) -> dict[str, Any]:
         """The model's manifest, which names the files that belong together by their hashes."""
@@ -293,8 +296,13 @@ class JobClassifier:
             TypeError: a text is not a string, or top_k not an integer.
             ValueError: a blank title, or top_k or min_confidence out of range.
         """
-        if job_title is not None and title is not None:
-            raise TypeError("give one job title, as job_title or as title")
+        if (
+            title is not None
+            and job_title is not None
+            or description is not None
+            and job_description
+        ):
+            raise TypeError("give one title and one description, by either name")
         given = job_description if description is None else description
         texts = [job_texts(title if job_title is None else job_title, given)]
         return self._rank(texts, top_k, explain, min_confidence)[0]
@@ -746,6 +754,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
     add("--backend", default="auto", choices=["auto", *ENCODERS], help="what runs the encoder")
     add("--max-seq-length", type=int, metavar="N", help="tokens to read of a text (as trained)")
     args = parser.parse_args(argv)
+    if "" in (args.input, args.evaluate):
+        parser.error("--input and --evaluate need the name of a file")
     if args.title is None and not args.input and not args.evaluate and is_piped(sys.stdin):
         args.input = "-"
     if sum([args.title is not None, bool(args.input), bool(args.evaluate)]) > 1:
@@ -760,7 +770,8 @@ def parse(argv: list[str] | None) -> argparse.Namespace:
 def is_piped(stream: Any) -> bool:
     """Whether something stands ready in a pipe or in a file that was redirected.
 
-    A pipe that stays silent is none: some programs leave one open to whatever they start.
+    A pipe that stays silent is none: some programs leave one open to whatever they start. Windows
+    cannot tell: --input - is needed there.
     """
     try:
         status = os.fstat(stream.fileno())
@@ -780,8 +791,9 @@ def answer(args: argparse.Namespace) -> int:
     if args.input:
         return code_input(classifier, args)
     if args.evaluate:
-        columns = args.title_column, args.description_column, args.code_column, args.crosswalk
-        result = evaluate(classifier, args.evaluate, *columns)
+        columns = args.title_column, args.description_column, args.code_column
+        others = args.crosswalk, args.industry_column
+        result = evaluate(classifier, args.evaluate, *columns, *others)
         print(json.dumps(result, indent=2)) if args.json else print_evaluation(result)
     elif args.title is None:
         if sys.stdin and not sys.stdin.isatty():
@@ -790,7 +802,7 @@ def answer(args: argparse.Namespace) -> int:
         run_demo(classifier, args.top_k)
     else:
         job = args.title, args.description
-        if len(" ".join(job).split()) == len(list(filter(None, job))) == 2:
+        if all(len(text.split()) == 1 for text in job):
             print("title {!r}, description {!r}: a title of two words needs quotation marks"
                   .format(*job), file=sys.stderr)  # fmt: skip
         ranked = classifier.predict(*job, args.top_k, args.explain, args.min_confidence)
@@ -806,14 +818,15 @@ def answer(args: argparse.Namespace) -> int:
 
 def code_input(classifier: JobClassifier, args: argparse.Namespace) -> int:
     """Code a file or standard input; returns the exit code."""
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
         source, name = Path(args.input), args.input
         if name == "-":
             name = "standard input"
             text = sys.stdin.buffer.read()
             if not text.strip():
                 raise ValueError("standard input is empty: give a title a line, or a file")
-            ending = ".jsonl" if text.lstrip()[:1] in (b"{", b"[") else ".txt"
+            start = text.removeprefix(codecs.BOM_UTF8).lstrip()
+            ending = ".jsonl" if start.startswith((b"{", b"[{", b'["', b"[\n")) else ".txt"
             ending = ".xlsx" if text.startswith(WORKBOOK) else ending
             source = Path(folder) / f"input{ending}"
             source.write_bytes(text)
@@ -855,7 +868,7 @@ def main(argv: list[str] | None = None) -> int:
         # Or Python would try once more at its end
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except KeyboardInterrupt:
-        resumes = args.input not in (None, "-")
+        resumes = args.input not in (None, "-") and args.output != "-"
         goes_on = f": the same command goes on, with {ROWS_PER_PART:,} rows lost at most"
         goes_on = goes_on if resumes else ""
         print(f"\nstopped{goes_on}", file=sys.stderr)

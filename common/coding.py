@@ -11,12 +11,12 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from common.files import write_whole
+from common.files import sha256, write_whole
 from common.soc import group_code, levels
 from common.tables import JSON, TEXT, ending_of, kind_of, read_jobs
-from common.text import row_texts
+from common.text import normalize, row_texts
 
-REMEMBERED = 100_000  # jobs whose answers are kept, since files name the same titles often
+REMEMBERED = 300_000  # answers that are kept, since files name the same titles often
 
 # Columns for each answer, followed by its rank
 ADDED = ("soc_code", "soc_title", "soc_score", "soc_confidence", "soc_6_digits")
@@ -24,7 +24,7 @@ ADDED = ("soc_code", "soc_title", "soc_score", "soc_confidence", "soc_6_digits")
 FALLBACK = ("fallback_code", "fallback_title", "fallback_confidence")
 REVIEW = ("soc_review", *(f"soc_{name}" for name in FALLBACK))
 # On request, of the first answer
-LEVELS = (
+LEVEL_COLUMNS = (
     "soc_6_digits_title", "soc_broad_group", "soc_broad_group_title", "soc_minor_group",
     "soc_minor_group_title", "soc_major_group", "soc_major_group_title", "soc_employment_share",
 )  # fmt: skip
@@ -71,8 +71,8 @@ def code_file(
             they are. Else all but numbers get an apostrophe before them, so that no spreadsheet
             runs them.
         industry_column: with the employers' industries, which are read before the titles.
-        with_levels: also add LEVELS: the SOC groups of the first answer with their titles, and
-            which share of all employed people, in the classifier's population, has the occupation.
+        with_levels: also add LEVEL_COLUMNS: the SOC groups of the first answer with their titles,
+            and which share of all employed people, in the classifier's population, has it.
         header: whether the first row of a text names the columns; else they are called 1, 2, ...
         tell: is called with a line on which columns are read.
 
@@ -106,7 +106,7 @@ def code_file(
     # What is done already, if an earlier run of just this was interrupted
     folder = output.with_name(f".{output.name}.parts")
     run = {
-        "input": [str(path.resolve()), path.stat().st_size, path.stat().st_mtime_ns],
+        "input": sha256(path),
         "columns": [*jobs[1:], header, *added],
         "min_confidence": min_confidence,
         "keep_formulas": keep_formulas,
@@ -132,15 +132,18 @@ def code_file(
             paths.append(folder / f"{len(paths):06}{kinds[1]}")
             tally = paths[-1].with_suffix(".tally")
             if not tally.is_file():  # it comes after the part
+                titles, descriptions, industries = jobs.texts(part)
                 columns = new_columns(
                     classifier,
-                    *jobs.texts(part),
+                    titles,
+                    descriptions,
                     top_k,
                     min_confidence,
+                    industries,
                     with_levels,
-                    table.problems(part),
-                    answers,
-                    show,
+                    problems=table.problems(part),
+                    answers=answers,
+                    progress=show,
                 )
                 table.write(paths[-1], part, columns, first=len(paths) == 1)
                 write_whole(tally, json.dumps(outcomes(columns)))
@@ -166,7 +169,7 @@ def added_columns(top_k: int, min_confidence: float | None, with_levels: bool = 
     if min_confidence is not None:
         names += REVIEW
     if with_levels:
-        names += LEVELS
+        names += LEVEL_COLUMNS
     return [*names, PROBLEM]
 
 
@@ -176,6 +179,7 @@ def new_columns(
     descriptions: list[Any],
     top_k: int,
     min_confidence: float | None = None,
+    industries: list[Any] | None = None,
     with_levels: bool = False,
     problems: list[str] | None = None,
     answers: dict[tuple[str, str], tuple] | None = None,
@@ -184,7 +188,7 @@ def new_columns(
     """What coding adds to a table, by the names of added_columns.
 
     Args:
-        titles, descriptions: of the rows; None where there is none.
+        titles, descriptions, industries: of the rows; None where there is none.
         top_k, min_confidence, with_levels: as for code_file.
         problems: what is wrong with rows already, "" for nothing; such rows are not coded.
         answers: of jobs that came before, by their texts; looked up, and added to.
@@ -193,13 +197,15 @@ def new_columns(
     problems = list(problems or [""] * len(titles))
     answers = {} if answers is None else answers
     pairs = {}
-    for row, (title, description) in enumerate(zip(titles, descriptions, strict=True)):
+    rows = zip(titles, descriptions, industries or [None] * len(titles), strict=True)
+    for row, (title, description, industry) in enumerate(rows):
         if not problems[row]:
+            is_own = isinstance(title, str) and normalize(title) in classifier.own
             try:
-                pairs[row] = row_texts(title, description)
+                pairs[row] = row_texts(title, description, None if is_own else industry)
             except (TypeError, ValueError) as error:
                 problems[row] = str(error)
-    if len(answers) > REMEMBERED:
+    if len(answers) * top_k > REMEMBERED:
         answers.clear()
     new = [pair for pair in dict.fromkeys(pairs.values()) if pair not in answers]
     if new:

@@ -40,7 +40,7 @@ class OnnxEncoder:
     @cached_property
     def pool(self) -> tuple[onnxruntime.InferenceSession, ThreadPoolExecutor]:
         """For many runs: each has one thread, so that none waits for one that others hold up."""
-        return session_of(self.path, threads=1), ThreadPoolExecutor(THREADS or os.cpu_count())
+        return session_of(self.path, threads=1), ThreadPoolExecutor(THREADS or cores())
 
     def encode(
         self, texts: list[str], show_progress_bar: bool = False, progress: Progress = None
@@ -113,6 +113,13 @@ class TorchEncoder:
 
 
 ENCODERS: dict[str, Any] = {"onnx": OnnxEncoder, "torch": TorchEncoder}
+
+
+def cores() -> int:
+    """That this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 def default_backend(model_dir: Path) -> str:

@@ -18,13 +18,13 @@ from common.soc import (
     read_crosswalks,
     split_codes,
 )
-from common.tables import read_jobs
+from common.tables import Jobs, read_jobs
 from common.text import row_texts
 
 TOP_K = (1, 3, 5)
 EVALUATED = (8, 6, 2)  # digits that have to agree
 # What so many digits name; groups of 5 and 3 are told where a label goes no deeper
-LEVELS = {
+LEVEL_NAMES = {
     8: "O*NET-SOC occupation",
     6: "SOC occupation",
     5: "broad group",
@@ -66,13 +66,14 @@ def evaluate(
     description_column: str | None = None,
     code_column: str | None = None,
     crosswalks: Sequence[str | Path] = (),
+    industry_column: str | None = None,
 ) -> dict[str, Any]:
     """How often the classifier is right on labelled jobs.
 
     Args:
         classifier: a JobClassifier.
         path: a file of jobs, of any kind that code_file reads.
-        title_column, description_column: as for code_file.
+        title_column, description_column, industry_column: as for code_file.
         code_column: column with the right code, or several with '|', ';' or ',' between, of which
             each is right: of O*NET-SOC 2019 or SOC 2018, with 8 or 6 digits, or of a broad, minor
             or major group, such as 15-1250, 15-1200 or 15-0000; by default "code", "SOC code" and
@@ -99,15 +100,17 @@ def evaluate(
         FileNotFoundError: there is no such file.
         ValueError: one cannot be read, a column is missing, or no row can be evaluated.
     """
-    columns = (title_column, description_column, code_column)
+    jobs = read_jobs(path, title_column, description_column, industry_column)
     new_codes = read_crosswalks(crosswalks)
-    pairs, accepted, converted, skipped = labelled_jobs(path, *columns, classifier.codes, new_codes)
+    pairs, accepted, converted, skipped = labelled_jobs(
+        jobs, required_column(jobs.table, "code", code_column), classifier.codes, new_codes
+    )
     ranking = classifier.best(pairs, min(max(TOP_K), len(classifier.codes)))
     ranked = classifier.codes_of(ranking).tolist()
 
     depth = np.array([min(map(digits_of, codes)) for codes in accepted])
     accuracy: list[dict[str, Any]] = []
-    for digits in LEVELS:
+    for digits in LEVEL_NAMES:
         if digits not in EVALUATED and digits not in depth:
             continue
         right = hits(ranked, accepted, digits)[depth >= digits]
@@ -123,22 +126,22 @@ def evaluate(
     confidences = ranking.confidences[:, 0]
     coverage = []
     for threshold in THRESHOLDS:
-        sure = judged & (confidences >= threshold)
+        sure = judged & (ranking.reasons == "") & (confidences >= threshold)
         among = float(right[sure].mean()) if sure.any() else None
         covered = float(sure.sum() / judged.sum())
         coverage.append({"min_confidence": threshold, "covered": covered, "right": among})
 
     wrong = defaultdict(list)
     for i in np.flatnonzero(judged & ~right):
-        wrong[ranking.rows[i, 0], "|".join(sorted(accepted[i]))].append(pairs[i][1])
-    title_of = SOC_GROUPS | classifier.title_of
+        wrong[ranked[i][0], "|".join(sorted(accepted[i]))].append(pairs[i][1])
+    title_of = SOC_GROUPS | classifier.title_of | {"": "no occupation"}
     confusions = []
-    for (row, codes), titles in sorted(wrong.items(), key=lambda item: -len(item[1]))[:CONFUSIONS]:
+    for (code, codes), titles in sorted(wrong.items(), key=lambda item: -len(item[1]))[:CONFUSIONS]:
         first = codes.split("|")[0]
         confusions.append(
             {
-                "code": classifier.codes[row],
-                "title": classifier.titles[row],
+                "code": code,
+                "title": title_of[code],
                 "instead_of": codes,
                 "instead_of_title": title_of.get(first) or title_of.get(f"{first}.00", ""),
                 "rows": len(titles),
@@ -157,12 +160,7 @@ def evaluate(
 
 
 def labelled_jobs(
-    path: str | Path,
-    title_column: str | None,
-    description_column: str | None,
-    code_column: str | None,
-    codes: Collection[str],
-    new_codes: Mapping[str, Sequence[str]],
+    jobs: Jobs, code_column: str, codes: Collection[str], new_codes: Mapping[str, Sequence[str]]
 ) -> tuple[list[tuple[str, str]], list[set[str]], int, dict[str, int]]:
     """The jobs in a file as job_texts returns them, and the codes that are right for each.
 
@@ -176,23 +174,18 @@ def labelled_jobs(
     Raises:
         ValueError: as from read_jobs, or all rows are left out.
     """
-    jobs = read_jobs(path, title_column, description_column)
-    code_column = required_column(jobs.table, "code", code_column)
     known = {*codes, *(code[: DIGITS[6]] for code in codes), *SOC_GROUPS}
     pairs, accepted, converted, reasons = [], [], 0, Counter()
     examples: dict[str, Counter] = {NO_CODE: Counter(), UNKNOWN: Counter()}  # labels, by reason
     for part in jobs.table.parts():
-        titles, descriptions = jobs.texts(part)
         labels, problems = jobs.table.column(part, code_column), jobs.table.problems(part)
-        for title, description, label, problem in zip(
-            titles, descriptions, labels, problems, strict=True
-        ):
+        for *cells, label, problem in zip(*jobs.texts(part), labels, problems, strict=True):
             label = "" if label is None else str(label)
             try:
                 if problem:
                     raise ValueError(problem)
                 right, is_older = right_codes(label, known, new_codes)
-                pairs.append(row_texts(title, description))
+                pairs.append(row_texts(*cells))
                 accepted.append(right)
                 converted += is_older
             except (TypeError, ValueError) as error:
@@ -212,7 +205,7 @@ def labelled_jobs(
         skipped[text] = count
     if not pairs:
         reason = max(skipped, key=lambda text: skipped[text])
-        raise ValueError(f"{path} has no row that can be evaluated: {reason}")
+        raise ValueError(f"{jobs.table.path} has no row that can be evaluated: {reason}")
     return pairs, accepted, converted, skipped
 
 
@@ -269,7 +262,7 @@ def print_evaluation(result: dict[str, Any]) -> None:
         for row in rows:
             cell = f"  {row['share']:.1%} ({row['low']:.1%}–{row['high']:.1%})"
             cells += cell.ljust(22)
-        print(f"{digits:>6}{rows[0]['n']:>8,}  {cells}  {LEVELS[digits]}")
+        print(f"{digits:>6}{rows[0]['n']:>8,}  {cells}  {LEVEL_NAMES[digits]}")
     print("In brackets: 95 % intervals.")
 
     deepest = result["accuracy"][0]

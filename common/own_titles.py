@@ -42,7 +42,9 @@ def own_pairs(own_titles: Any, known: Collection[str]) -> list[tuple[str, str]]:
         try:
             pairs.append((job_texts(title)[1], occupation_of(str(code), known)))
         except (TypeError, ValueError) as error:
-            raise type(error)(f"{of_file}own title {i} ({title}): {error}") from None
+            raise (ValueError if of_file else type(error))(
+                f"{of_file}own title {i} ({title}): {error}"
+            ) from None
     return pairs
 
 

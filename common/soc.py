@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from numbers import Real
 from pathlib import Path
 
 from common.files import InputError, read_json
@@ -77,7 +78,7 @@ def occupation_of(text: str, codes: Collection[str]) -> str:
             return exact
     digits = digits_of(code)
     among = [known for known in codes if group_code(known, digits) == code]
-    if len(among) == 1 and digits == 6:
+    if len(among) == 1:
         return among[0]
     if among:
         several = ", ".join(among[:LISTED]) + (", ..." if len(among) > LISTED else "")
@@ -217,7 +218,7 @@ def employment_of(counts: Mapping[str, float], codes: Sequence[str]) -> list[flo
         ValueError: a count is no number from zero, or none is of these occupations.
     """
     for code, count in counts.items():
-        if not (isinstance(count, int | float) and 0 <= count < math.inf):
+        if not (isinstance(count, Real) and 0 <= count < math.inf):
             raise ValueError(f"employment of {code} is {count!r}, but must be a number from 0")
     counts = {read_code(str(code)): count for code, count in counts.items()}
     parts: dict[str, float] = defaultdict(float)

@@ -40,6 +40,11 @@ def opened(path: Path) -> Any:
     return gzip.open(path) if path.suffix.lower() == ".gz" else open(path, "rb")
 
 
+def created(path: Path) -> Any:
+    """The same to be written."""
+    return gzip.open(path, "wb") if path.suffix.lower() == ".gz" else open(path, "wb")
+
+
 def ending_of(path: Path) -> str:
     """What a name ends in, in small letters: .csv, and .csv.gz in whole."""
     ends = path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:]
@@ -57,8 +62,9 @@ def encoding_of(path: Path) -> str:
             return "utf-16-le"
         decode = codecs.getincrementaldecoder("utf-8")("surrogateescape").decode
         broken, letters = 0, 0
-        while chunk:
-            text = decode(chunk)
+        is_last = False
+        while not is_last:
+            text = decode(chunk, is_last := not chunk)
             broken += len(BROKEN.findall(text))
             letters += len(NOT_ASCII.findall(text))
             chunk = file.read(CHUNK)
@@ -109,13 +115,14 @@ class TextFile(Table):
         if head == WORKBOOK:
             raise ValueError(f"{path} is a workbook or something else packed: name it .xlsx")
         self.path, self.encoding = path, encoding_of(path)
+        # Bytes that are no text are read as surrogates, and so written as they were
+        is_wide = self.encoding.startswith("utf-16")
+        self.errors = "surrogatepass" if is_wide else "surrogateescape"
         start = head.decode(self.encoding, "ignore")
         self.mark = "\ufeff" if start.startswith("\ufeff") else ""  # Excel knows Unicode by it
 
     def open(self) -> TextIO:
-        # Bytes that are no text are read as surrogates, and so written as they were
-        errors = "surrogatepass" if self.encoding.startswith("utf-16") else "surrogateescape"
-        file = TextIOWrapper(opened(self.path), self.encoding, errors, newline="")
+        file = TextIOWrapper(opened(self.path), self.encoding, self.errors, newline="")
         file.read(len(self.mark))
         return file
 
@@ -210,6 +217,8 @@ class DelimitedFile(TextFile):
         n = len(self.columns)
         for fields in islice(self.records(), self.above, None):
             problem = ""
+            while len(fields) > n and not fields[-1].strip():  # a delimiter too many at the end
+                fields.pop()
             if len(fields) > n:
                 problem = f"{len(fields)} fields, but the header has {n}: cells with "
                 problem += f"{self.delimiter!r} in them need quotation marks"
@@ -230,14 +239,13 @@ class DelimitedFile(TextFile):
         delimiter = self.delimiter
         if path.suffix != ending_of(self.path).removesuffix(".gz"):
             delimiter = "," if path.suffix == ".csv" else "\t"
-        errors = "surrogatepass" if self.encoding.startswith("utf-16") else "surrogateescape"
-        with open(path, "w", encoding=self.encoding, errors=errors, newline="") as file:
+        with open(path, "w", encoding=self.encoding, errors=self.errors, newline="") as file:
             if first:
                 file.write(self.mark + (self.first_line if delimiter == self.delimiter else ""))
             csv.writer(file, delimiter=delimiter, lineterminator="\n").writerows(rows)
 
     def join(self, parts: list[Path], path: Path) -> None:
-        with gzip.open(path, "wb") if path.suffix == ".gz" else open(path, "wb") as whole:
+        with created(path) as whole:
             for part in parts:
                 with open(part, "rb") as file:
                     shutil.copyfileobj(file, whole)
@@ -257,11 +265,11 @@ def without_formula(cell: Any) -> Any:
 class LinesFile(DelimitedFile):
     """A title in every line, perhaps below a line that says so."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, header: bool = True) -> None:
         TextFile.__init__(self, path)
         first = self.first().strip()
-        self.above = int(is_named(first, "title"))
-        self.columns = [first if self.above else "title"]
+        self.above = int(header and is_named(first, "title"))
+        self.columns = [first if self.above else "title" if header else "1"]
         self.delimiter, self.first_line = "\t", ""
 
     def rows(self) -> Iterator[Row]:
@@ -275,7 +283,7 @@ def text_table(path: Path, header: bool = True) -> DelimitedFile:
     first = TextFile(path).first()
     names = first.split(max(",;", key=first.count))
     has_header = header and len(names) > 1 and any(is_named(name, "title") for name in names)
-    return DelimitedFile(path, header) if "\t" in first or has_header else LinesFile(path)
+    return DelimitedFile(path, header) if "\t" in first or has_header else LinesFile(path, header)
 
 
 class JsonFile(TextFile):
@@ -284,8 +292,8 @@ class JsonFile(TextFile):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         self.is_list = self.first().lstrip().startswith("[")
-        some = islice(self.rows(), ROWS_PER_PART)
-        self.columns = list(dict.fromkeys(chain(*(row for row, problem in some if not problem))))
+        found = (row for row, problem in self.rows() if not problem)
+        self.columns = list(dict.fromkeys(chain.from_iterable(found)))
 
     def rows(self) -> Iterator[Row]:
         with self.open() as file:
@@ -323,8 +331,8 @@ class JsonFile(TextFile):
                 file.write(line + b"\n")
 
     def join(self, parts: list[Path], path: Path) -> None:
-        as_list = ending_of(path) == ".json" and (self.is_list or ending_of(self.path) != ".json")
-        with gzip.open(path, "wb") if path.suffix == ".gz" else open(path, "wb") as whole:
+        as_list = kind_of(path) == ".json" and (self.is_list or kind_of(self.path) != ".json")
+        with created(path) as whole:
             start = b"[\n"
             for part in parts:
                 with open(part, "rb") as file:
@@ -368,6 +376,11 @@ class ExcelFile(Table):
         *_, self.columns, self.header, self.sheets = max(tops, key=lambda top: top[:2])
         while self.columns and not self.columns[-1]:
             self.columns.pop()
+        self.count, self.width = -1, len(self.columns)  # rows below the header; columns of any row
+        for _, cells in self.filled():
+            self.count += 1
+            last = max(place for place, cell in enumerate(cells) if cell is not None)
+            self.width = max(self.width, last + 1)
 
     def about(self) -> list[str]:
         name = self.sheets[0].title
@@ -377,7 +390,7 @@ class ExcelFile(Table):
         return filled(self.sheets)
 
     def __len__(self) -> int:
-        return sum(1 for _ in islice(self.filled(), 1, None))
+        return max(self.count, 0)
 
     def parts(self) -> Iterator[list]:
         rows = islice(self.filled(), 1, None)
@@ -398,7 +411,7 @@ class ExcelFile(Table):
         sheet = book[self.sheets[0].title]
         for part in parts:
             content = json.loads(part.read_text(encoding="utf-8"))
-            for column, name in enumerate(content["added"], start=len(self.columns) + 1):
+            for column, name in enumerate(content["added"], start=self.width + 1):
                 sheet.cell(self.header, column, name)
                 for row, value in zip(content["rows"], content["added"][name], strict=True):
                     cell = sheet.cell(row, column, value)
@@ -415,7 +428,10 @@ def filled(sheets: tuple[Any, Any]) -> Iterator[tuple[int, tuple]]:
     """
     rows = zip(*(sheet.iter_rows(values_only=True) for sheet in sheets), strict=True)
     for number, both in enumerate(rows, start=1):
-        row = [formula if value is None else value for value, formula in zip(*both, strict=True)]
+        row = [
+            getattr(formula, "text", formula) if value is None else value  # text of an array's
+            for value, formula in zip(*both, strict=True)
+        ]
         if any(cell is not None and str(cell).strip() for cell in row):
             yield number, tuple(row)
 
@@ -528,18 +544,12 @@ class Jobs(NamedTuple):
     description: str | None
     industry: str | None
 
-    def texts(self, part: Any) -> tuple[list[Any], list[Any]]:
-        """Titles and descriptions of a part of the file; None where there is none."""
-        titles = self.table.column(part, self.title)
-        if self.industry is not None:
-            industries = self.table.column(part, self.industry)
-            titles = [
-                f"{industry} {title}" if title and industry else title
-                for industry, title in zip(industries, titles, strict=True)
-            ]
-        if self.description is None:
-            return titles, [None] * len(titles)
-        return titles, self.table.column(part, self.description)
+    def texts(self, part: Any) -> tuple[list[Any], ...]:
+        """Titles, descriptions and industries of a part of the file; None where there is none."""
+        nothing = [None] * len(self.table.problems(part))
+        return tuple(
+            nothing if name is None else self.table.column(part, name) for name in self[1:]
+        )
 
     def about(self) -> str:
         """What is read of the file, in one line for people."""
@@ -584,8 +594,8 @@ def records_of(jobs: Any) -> list[tuple[Any, Any]]:
         raise TypeError(f"jobs must be a list of titles or of dicts, not {type(jobs).__name__}")
     if hasattr(jobs, "columns"):  # a DataFrame
         table = frame(jobs, "the table")
-        title = required_column(table, "title", None)
-        description = find_column(table, "description", None)
+        title = required_column(table, "title", None, "rename it")
+        description = find_column(table, "description", None, "rename the others")
         titles = jobs.iloc[:, table.columns.index(title)].tolist()
         descriptions = [""] * len(titles)
         if description is not None:

@@ -57,18 +57,20 @@ def job_texts(title: str | None, description: str | None = "") -> tuple[str, str
     return f"{title}. {description}" if description else title, title
 
 
-def row_texts(title: Any, description: Any) -> tuple[str, str]:
-    """As job_texts, of the cells of a table.
+def row_texts(title: Any, description: Any, industry: Any = None) -> tuple[str, str]:
+    """As job_texts, of the cells of a table. An industry is read before the title.
 
     Raises:
         TypeError, ValueError: as from job_texts, or the title is a formula, or runs over lines.
     """
-    texts = job_texts(title, description)
-    if texts[1].startswith("="):
+    title = job_texts(title)[1]
+    if title.startswith("="):
         raise ValueError("the title is a formula without a value: open and save the file in Excel")
-    if texts[1].count("\n") + 1 >= TITLE_LINES:
+    if title.count("\n") + 1 >= TITLE_LINES:
         raise ValueError("the title has several lines: is a quotation mark not closed?")
-    return texts
+    if not is_missing(industry) and normalize(str(industry)) not in ("", *PLACEHOLDERS):
+        title = f"{industry} {title}"
+    return job_texts(title, description)
 
 
 def label_texts(title: str, description: str) -> dict[str, str]:
@@ -87,7 +89,8 @@ def title_forms(title: str) -> list[str]:
 def two_jobs(title: str) -> list[str]:
     """The two jobs in a title such as "Bartender/Server"; of others none."""
     parts = [part.strip() for part in title.split("/")]
-    return parts if len(parts) == 2 and all(len(part) > 2 for part in parts) else []
+    letters = [sum(letter.isalnum() for letter in part) for part in parts]
+    return parts if len(parts) == 2 and min(letters) > 2 else []
 
 
 def cut_at_word(text: str, limit: int) -> str:

@@ -434,3 +434,11 @@ def test_script_says_what_is_to_be_reviewed():
         "To be reviewed: sure enough is 29-1141 Registered Nurses ("
         in run("NICU Nurse", "--min-confidence", 0.95).stdout
     )
+
+
+def test_answers_that_are_withheld_are_no_confusions(shipped, tmp_path):
+    (tmp_path / "labelled.csv").write_text("title,code\nretired,29-1141\nnurse,29-1141\n")
+    result = evaluate(shipped, tmp_path / "labelled.csv")
+    (confusion,) = result["confusions"]
+    assert (confusion["code"], confusion["title"]) == ("", "no occupation")
+    assert result["coverage"][0]["covered"] == 0.5

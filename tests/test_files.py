@@ -205,10 +205,39 @@ def test_without_a_header_columns_have_numbers_and_the_industry_comes_first(clas
     assert list(table.soc_code_1) == [answers[0]["code"] for answers in expected]
 
 
+def test_encoding_is_told_by_the_very_last_letter(tmp_path):
+    (tmp_path / "jobs.txt").write_bytes("Nurse\nCafé".encode("cp1252"))
+    table = tables.read_table(tmp_path / "jobs.txt")
+    assert [row for row, _ in next(table.parts())] == [["Nurse"], ["Café"]]
+
+
+def test_delimiter_too_many_is_no_cell(classifier, tmp_path):
+    _, rows = coded(classifier, tmp_path / "jobs.csv", "id,title\n1,RN,\n2,RN,,\n", top_k=1)
+    assert [row["title"] for row in rows] == ["RN", "RN"]
+    assert all(row["soc_code_1"] for row in rows)
+
+
 def test_packed_text_is_read_and_written(classifier, tmp_path):
     (tmp_path / "jobs.csv.gz").write_bytes(gzip.compress(b"title\nRN\n"))
     code_file(classifier, tmp_path / "jobs.csv.gz", tmp_path / "coded.csv.gz", top_k=1)
     assert pd.read_csv(tmp_path / "coded.csv.gz").title.tolist() == ["RN"]
+
+
+def test_packed_list_of_objects_stays_one(classifier, tmp_path):
+    (tmp_path / "jobs.json.gz").write_bytes(gzip.compress(b'[{"title": "RN"}, {"title": "RN"}]'))
+    code_file(classifier, tmp_path / "jobs.json.gz", tmp_path / "coded.json.gz", top_k=1)
+    rows = json.loads(gzip.decompress((tmp_path / "coded.json.gz").read_bytes()))
+    assert [row["soc_code_1"] for row in rows] == ["29-1141.00"] * 2
+
+
+def test_title_of_ones_own_keeps_its_code_beside_an_industry(trained_dir, data_dir, tmp_path):
+    own = JobClassifier(trained_dir, data_dir, own_titles={"Zz": "29-1141"})
+    (tmp_path / "jobs.csv").write_text("title,sector\nZz,Building\n=A1,Building\n")
+    settings = {"industry_column": "sector", "top_k": 1}
+    code_file(own, tmp_path / "jobs.csv", tmp_path / "coded.csv", **settings)
+    table = pd.read_csv(tmp_path / "coded.csv")
+    assert (table.soc_code_1[0], table.soc_score_1[0]) == ("29-1141.00", 1.0)
+    assert table.soc_problem[1].startswith("the title is a formula")
 
 
 def test_list_of_objects_may_become_lines(classifier, tmp_path):
@@ -237,6 +266,17 @@ def test_workbook_keeps_its_cells_and_sheets_and_codes_are_text(classifier, tmp_
     assert [cell.value for cell in sheet[2]][4:6] == ["soc_code_1", "soc_title_1"]
     assert (sheet["E3"].value, sheet["E3"].number_format) == (sheet["E5"].value, "@")
     assert book["Notes"]["A1"].value == "kept"
+
+
+def test_cells_beyond_the_header_are_kept(classifier, tmp_path):
+    book = openpyxl.Workbook()
+    book.active.append(["id", "title"])
+    book.active.append([1, "RN", "my note"])
+    book.save(tmp_path / "jobs.xlsx")
+    code_file(classifier, tmp_path / "jobs.xlsx", tmp_path / "coded.xlsx", top_k=1)
+    header, row = openpyxl.load_workbook(tmp_path / "coded.xlsx").active.values
+    assert header[:4] == ("id", "title", None, "soc_code_1")
+    assert row[:4] == (1, "RN", "my note", "29-1141.00")
 
 
 def test_formula_without_a_value_is_kept_and_named(classifier, tmp_path):

@@ -209,7 +209,7 @@ def test_missing_title_is_a_value_error(classifier, title):
 
 
 def test_a_title_is_given_once(classifier):
-    with pytest.raises(TypeError, match="give one job title"):
+    with pytest.raises(TypeError, match="give one title and one description"):
         classifier.predict(job_title="RN", title="RN")
 
 
@@ -264,6 +264,11 @@ def test_batch_may_be_titles_of_any_kind(classifier, jobs):
 def test_empty_batch_is_a_value_error(classifier):
     with pytest.raises(ValueError, match="jobs is empty"):
         classifier.predict_batch([])
+
+
+def test_nothing_after_a_slash_is_no_second_job(classifier):
+    ranked = classifier.predict_batch(["RN", "RN/\u200b\u200b\u200b"])
+    assert [answers[0]["code"] for answers in ranked] == ["29-1141.00"] * 2
 
 
 BAD = [({"title": " "}, ValueError), ({"title": 5}, TypeError), (pd.NA, ValueError)]
