@@ -59,7 +59,7 @@ def code_file(
         classifier: a JobClassifier.
         input_path: .csv, .tsv, .txt (a title a line, or with tabs), .json (a list of objects),
             .jsonl or .ndjson, these also with .gz; .xlsx or .parquet. Text may be in UTF-8, UTF-16
-            or Windows-1252, and stays so.
+            or Windows-1252, and stays so; JSON becomes UTF-8.
         output_path: of the same kind; text may change between .csv, .tsv and .txt, JSON between its
             kinds.
         title_column: with the job titles; by default "title", "Job Title" and the like.

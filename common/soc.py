@@ -4,12 +4,13 @@ import csv
 import math
 import re
 import unicodedata
+import zipfile
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from numbers import Real
 from pathlib import Path
 
-from common.files import InputError, read_json
+from common.files import read_json
 
 # Digits of a SOC code -> characters of 15-1252.00: the O*NET-SOC occupation, the SOC occupation,
 # the broad, the minor and the major group
@@ -150,8 +151,8 @@ def read_crosswalks(paths: Iterable[str | Path]) -> dict[str, list[str]]:
     """The codes of today that codes of SOC 2010 or O*NET-SOC 2010 have become.
 
     Args:
-        paths: the official tables from SOC or O*NET-SOC 2010 to 2018 or 2019, as .csv or .tsv or,
-            with pandas, as .xlsx.
+        paths: the official tables from SOC or O*NET-SOC 2010 to 2018 or 2019, as .csv, .tsv or
+            .xlsx.
 
     Returns:
         {old code: new ones}. Of 8 digits are those that a table has so; 15-1132.00 is 15-1132 where
@@ -160,7 +161,6 @@ def read_crosswalks(paths: Iterable[str | Path]) -> dict[str, list[str]]:
     Raises:
         FileNotFoundError: there is no such file.
         ValueError: one cannot be read, or is no crosswalk.
-        ImportError: a workbook, but no pandas.
     """
     listed: dict[str, dict[str, None]] = defaultdict(dict)  # in the order of the tables
     general: dict[str, dict[str, None]] = defaultdict(dict)
@@ -185,24 +185,21 @@ def crosswalk_pairs(path: Path) -> list[tuple[str, str]]:
 
 
 def crosswalk_rows(path: Path) -> list[list[str]]:
-    if path.suffix.lower() in (".csv", ".tsv"):
-        text = path.read_text(encoding="utf-8-sig", errors="replace")
-        delimiter = "\t" if path.suffix.lower() == ".tsv" else max(",;", key=text.count)
-        try:
+    kind = path.suffix.lower()
+    try:
+        if kind in (".csv", ".tsv"):
+            text = path.read_text(encoding="utf-8-sig", errors="replace")
+            delimiter = "\t" if kind == ".tsv" else max(",;", key=text.count)
             return list(csv.reader(text.splitlines(), delimiter=delimiter))
-        except csv.Error as error:
-            raise ValueError(f"{path}: cannot be read ({error})") from None
-    try:
-        from common.labelled import read_any  # needs more packages than all else here
-    except ImportError:
-        raise ImportError(
-            f"{path} needs pandas: save it as .csv, or pip install -r requirements.txt"
-        ) from None
-    try:
-        table = read_any(path)
-    except InputError as error:
-        raise ValueError(str(error)) from None
-    return [[str(cell) for cell in row] for row in [table.columns, *table.itertuples(index=False)]]
+        if kind == ".xlsx":
+            import openpyxl  # a third of a second, so only where it is needed
+
+            sheet = openpyxl.load_workbook(path, read_only=True, data_only=True).worksheets[0]
+            rows = sheet.iter_rows(values_only=True)
+            return [["" if cell is None else str(cell) for cell in row] for row in rows]
+    except (csv.Error, KeyError, zipfile.error) as error:
+        raise ValueError(f"{path}: cannot be read ({error})") from None
+    raise ValueError(f"{path}: a crosswalk must end in .csv, .tsv or .xlsx")
 
 
 # ------------------------------------------------------------------------------ employment
