@@ -299,13 +299,13 @@ def code_table(
             with_levels=with_levels,
             tell=lines.append,
         )
-    # Titles are shown as they were read
-    jobs = tables.read_jobs(path, title_column, description_column, industry_column)
-    titles, _ = jobs.texts(next(jobs.table.parts())[:PREVIEW_ROWS])
+    jobs = tables.read_jobs(path, title_column, "", industry_column)
+    titles, _, industries = jobs.texts(next(jobs.table.parts())[:PREVIEW_ROWS])
+    shown = [" ".join(filter(None, pair)) for pair in zip(industries, titles, strict=True)]
     table = tables.read_table(output)
     part = next(table.parts())[:PREVIEW_ROWS]
     added = coding.added_columns(top_k, least, with_levels)
-    rows = zip(titles, *(table.column(part, name) for name in added), strict=True)
+    rows = zip(shown, *(table.column(part, name) for name in added), strict=True)
     return (
         "\n".join([*lines, coding.summary(counts)]),
         gr.Dataframe(
