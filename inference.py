@@ -50,6 +50,7 @@ from common.encoders import ENCODERS, TOKENIZER_FILE, WEIGHTS, Progress, default
 from common.evaluation import evaluate, print_evaluation
 from common.files import here_or_beside_scripts, in_one_line, read_json, sha256
 from common.index import (
+    INDEX_FILE,
     VERSION,
     Index,
     encode_corpus,
@@ -74,7 +75,6 @@ from common.written import read_titles
 # files
 MODEL_DIR = "output/job_classifier"
 DATA_DIR = "processed_data"
-INDEX_FILE = "label_index.safetensors"  # with the model; of other data, in the data folder
 
 # How to get what the shipped model lacks, for those who installed just enough to code jobs
 PREPARE = "install all (see README: Installation), then python data_preparation.py --download"
@@ -139,7 +139,7 @@ class Ranking(NamedTuple):
     """The best occupations of some jobs, and their likeliest SOC groups, as rows of the labels."""
 
     rows: np.ndarray  # shape (jobs, top_k), best first
-    scores: np.ndarray  # mean cosines, shape (jobs, top_k)
+    scores: np.ndarray  # means of the views, shape (jobs, top_k)
     confidences: np.ndarray  # probabilities, shape (jobs, top_k)
     groups: np.ndarray  # first occupation of the likeliest group of 6, 3 and 2 digits, (jobs, 3)
     group_confidences: np.ndarray  # summed probability of that group, shape (jobs, 3)
@@ -296,15 +296,12 @@ class JobClassifier:
             TypeError: a text is not a string, or top_k not an integer.
             ValueError: a blank title, or top_k or min_confidence out of range.
         """
-        if (
-            title is not None
-            and job_title is not None
-            or description is not None
-            and job_description
-        ):
+        two_titles = title is not None and job_title is not None
+        if two_titles or (description is not None and job_description):
             raise TypeError("give one title and one description, by either name")
-        given = job_description if description is None else description
-        texts = [job_texts(title if job_title is None else job_title, given)]
+        job_title = job_title if title is None else title
+        job_description = job_description if description is None else description
+        texts = [job_texts(job_title, job_description)]
         return self._rank(texts, top_k, explain, min_confidence)[0]
 
     def predict_batch(
@@ -839,14 +836,14 @@ def code_input(classifier: JobClassifier, args: argparse.Namespace) -> int:
                 classifier,
                 source,
                 output,
-                args.title_column,
-                args.description_column,
-                args.top_k,
-                args.min_confidence,
-                args.keep_formulas,
-                args.industry_column,
-                not args.no_header,
-                args.levels,
+                title_column=args.title_column,
+                description_column=args.description_column,
+                industry_column=args.industry_column,
+                top_k=args.top_k,
+                min_confidence=args.min_confidence,
+                with_levels=args.levels,
+                keep_formulas=args.keep_formulas,
+                header=not args.no_header,
                 tell=lambda line: print(line.replace(source.name, name), file=sys.stderr),
             )
         except ValueError as error:  # which is to name what the user gave

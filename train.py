@@ -69,6 +69,7 @@ from common.files import (
     write_whole,
 )
 from common.fit_layers import fit_layers
+from common.index import INDEX_FILE
 from common.layers import LAYERS_FILE
 from common.losses import OccupationLoss
 from common.own_titles import own_pairs
@@ -224,7 +225,6 @@ SOURCES = ("standard_title", "alternate_title", "title_description", "task", WRI
            WRITTEN_DUTIES, LABELLED_TITLE, LABELLED_DESCRIPTION)  # fmt: skip
 LOCATIONS = ("data_dir", "output_dir", "run_dir")  # settings that do not change what is trained
 LAYER_FILE = "layer.safetensors"  # of a checkpoint
-INDEX_FILE = "label_index.safetensors"  # that inference.py makes of a model
 AGREED = 1 / 3  # share of the commonest code, below which a title's coders disagree
 MODEL_CARD = Path(__file__).with_name("common") / "model_card.md"
 

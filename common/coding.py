@@ -14,7 +14,7 @@ from tqdm import tqdm
 from common.files import sha256, write_whole
 from common.soc import group_code, levels
 from common.tables import JSON, TEXT, ending_of, kind_of, read_jobs
-from common.text import normalize, row_texts
+from common.text import row_texts
 
 REMEMBERED = 300_000  # answers that are kept, since files name the same titles often
 
@@ -200,9 +200,8 @@ def new_columns(
     rows = zip(titles, descriptions, industries or [None] * len(titles), strict=True)
     for row, (title, description, industry) in enumerate(rows):
         if not problems[row]:
-            is_own = isinstance(title, str) and normalize(title) in classifier.own
             try:
-                pairs[row] = row_texts(title, description, None if is_own else industry)
+                pairs[row] = row_texts(title, description, industry, classifier.own)
             except (TypeError, ValueError) as error:
                 problems[row] = str(error)
     if len(answers) * top_k > REMEMBERED:

@@ -7,24 +7,15 @@ from typing import Any
 # file has, those of an earlier group are meant; of several in one group nobody can tell.
 COLUMN_NAMES: dict[str, tuple[tuple[str, ...], ...]] = {
     "title": (
-        (
-            "title",
-            "titles",
-            "jobtitle",
-            "jobtitles",
-            "positiontitle",
-            "position",
-            "job",
-            "jobname",
-            "occupation",
-        ),
+        ("title", "titles", "jobtitle", "jobtitles", "positiontitle", "position", "job", "jobname",
+         "occupation"),
     ),
     "description": (
         ("description", "jobdescription", "jobdesc"),
         ("duties", "jobduties", "tasks", "responsibilities"),
     ),
     "code": (("code", "soccode", "onetcode", "onetsoccode", "soc", "onetsoc"),),
-}
+}  # fmt: skip
 
 
 def plain(name: str) -> str:

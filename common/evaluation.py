@@ -2,7 +2,7 @@
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Collection, Mapping, Sequence, Set
+from collections.abc import Mapping, Sequence, Set
 from pathlib import Path
 from typing import Any
 
@@ -102,9 +102,8 @@ def evaluate(
     """
     jobs = read_jobs(path, title_column, description_column, industry_column)
     new_codes = read_crosswalks(crosswalks)
-    pairs, accepted, converted, skipped = labelled_jobs(
-        jobs, required_column(jobs.table, "code", code_column), classifier.codes, new_codes
-    )
+    code_column = required_column(jobs.table, "code", code_column)
+    pairs, accepted, converted, skipped = labelled_jobs(jobs, code_column, classifier, new_codes)
     ranking = classifier.best(pairs, min(max(TOP_K), len(classifier.codes)))
     ranked = classifier.codes_of(ranking).tolist()
 
@@ -160,12 +159,11 @@ def evaluate(
 
 
 def labelled_jobs(
-    jobs: Jobs, code_column: str, codes: Collection[str], new_codes: Mapping[str, Sequence[str]]
+    jobs: Jobs, code_column: str, classifier: Any, new_codes: Mapping[str, Sequence[str]]
 ) -> tuple[list[tuple[str, str]], list[set[str]], int, dict[str, int]]:
     """The jobs in a file as job_texts returns them, and the codes that are right for each.
 
     Args:
-        codes: the O*NET-SOC codes there are.
         new_codes: of older codes, as from read_crosswalks.
 
     Returns:
@@ -174,18 +172,21 @@ def labelled_jobs(
     Raises:
         ValueError: as from read_jobs, or all rows are left out.
     """
+    codes = classifier.codes
     known = {*codes, *(code[: DIGITS[6]] for code in codes), *SOC_GROUPS}
     pairs, accepted, converted, reasons = [], [], 0, Counter()
     examples: dict[str, Counter] = {NO_CODE: Counter(), UNKNOWN: Counter()}  # labels, by reason
     for part in jobs.table.parts():
         labels, problems = jobs.table.column(part, code_column), jobs.table.problems(part)
-        for *cells, label, problem in zip(*jobs.texts(part), labels, problems, strict=True):
+        for title, description, industry, label, problem in zip(
+            *jobs.texts(part), labels, problems, strict=True
+        ):
             label = "" if label is None else str(label)
             try:
                 if problem:
                     raise ValueError(problem)
                 right, is_older = right_codes(label, known, new_codes)
-                pairs.append(row_texts(*cells))
+                pairs.append(row_texts(title, description, industry, classifier.own))
                 accepted.append(right)
                 converted += is_older
             except (TypeError, ValueError) as error:

@@ -16,6 +16,7 @@ from safetensors.numpy import save_file
 
 from common.encoders import Graph, session_of
 
+INDEX_FILE = "label_index.safetensors"  # with the model; of other data, in the data folder
 VERSION = "5"  # raise it when the file holds other things
 KINDS = ("title", "task")  # of known texts
 # Numbers in embeddings are cut off at so many times their mean size: one text in a thousand has any

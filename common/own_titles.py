@@ -29,8 +29,8 @@ def own_pairs(own_titles: Any, known: Collection[str]) -> list[tuple[str, str]]:
         given, of_file = read_own_titles(own_titles), f"{own_titles}: "
     elif hasattr(own_titles, "columns"):
         table = frame(own_titles, "own_titles")
-        names = [required_column(table, name, None, "rename it") for name in ("title", "code")]
-        titles, codes = (own_titles.iloc[:, table.columns.index(name)] for name in names)
+        places = map(table.columns.index, title_and_code(table))
+        titles, codes = (own_titles.iloc[:, place] for place in places)
         given = list(zip(titles, codes, strict=True))
     else:
         given = list(own_titles.items() if isinstance(own_titles, Mapping) else own_titles)
@@ -55,7 +55,7 @@ def read_own_titles(path: str | Path) -> list[tuple[str, str]]:
         FileNotFoundError, ValueError: as from read_table, or a row has too many fields.
     """
     table, pairs = read_table(path), []
-    columns = [required_column(table, name, None, "rename it") for name in ("title", "code")]
+    columns = title_and_code(table)
     for part in table.parts():
         titles, codes = (table.column(part, name) for name in columns)
         for title, code, problem in zip(titles, codes, table.problems(part), strict=True):
@@ -63,3 +63,8 @@ def read_own_titles(path: str | Path) -> list[tuple[str, str]]:
                 raise ValueError(f"{path}, row {len(pairs) + 1}: {problem}")
             pairs.append((title or "", str(code).strip()))
     return pairs
+
+
+def title_and_code(table: Any) -> list[str]:
+    """Both columns of a table, or of what frame returns."""
+    return [required_column(table, name, None, "rename it") for name in ("title", "code")]

@@ -8,7 +8,9 @@ import re
 import shutil
 import zipfile
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
+from functools import cached_property
 from io import TextIOWrapper
 from itertools import chain, islice
 from pathlib import Path
@@ -72,7 +74,7 @@ def encoding_of(path: Path) -> str:
     return "cp1252" if 2 * broken > letters else "utf-8"
 
 
-class Table:
+class Table(ABC):
     """The rows of a file, read in parts, and written in parts with more columns."""
 
     path: Path
@@ -83,27 +85,29 @@ class Table:
         """What was guessed of the file, for people."""
         return []
 
+    @abstractmethod
     def __len__(self) -> int:
-        raise NotImplementedError
+        """How many rows there are."""
 
+    @abstractmethod
     def parts(self) -> Iterator[Any]:
-        raise NotImplementedError
+        """ROWS_PER_PART rows at a time."""
 
+    @abstractmethod
     def column(self, part: Any, name: str) -> list[Any]:
         """The cells of a column; None where there is none."""
-        raise NotImplementedError
 
     def problems(self, part: Any) -> list[str]:
         """What is wrong with each row, "" for nothing."""
         return [""] * len(part)
 
+    @abstractmethod
     def write(self, path: Path, part: Any, added: dict[str, list], first: bool) -> None:
         """Write a part with columns added; the first has the header."""
-        raise NotImplementedError
 
+    @abstractmethod
     def join(self, parts: list[Path], path: Path) -> None:
         """Put written parts together."""
-        raise NotImplementedError
 
 
 class TextFile(Table):
@@ -135,11 +139,16 @@ class TextFile(Table):
         with self.open() as file:
             return next(filter(str.strip, file), "")
 
+    @abstractmethod
     def rows(self) -> Iterator[Row]:
-        raise NotImplementedError
+        """All of them, each with what is wrong about it."""
+
+    @cached_property
+    def count(self) -> int:
+        return sum(1 for _ in self.rows())
 
     def __len__(self) -> int:
-        return sum(1 for _ in self.rows())
+        return self.count
 
     def parts(self) -> Iterator[list[Row]]:
         rows = self.rows()
@@ -280,10 +289,11 @@ class LinesFile(DelimitedFile):
 
 def text_table(path: Path, header: bool = True) -> DelimitedFile:
     """A .txt file: delimited if it has tabs, or a header of several columns; else lines."""
-    first = TextFile(path).first()
+    table = LinesFile(path, header)
+    first = table.first()
     names = first.split(max(",;", key=first.count))
     has_header = header and len(names) > 1 and any(is_named(name, "title") for name in names)
-    return DelimitedFile(path, header) if "\t" in first or has_header else LinesFile(path, header)
+    return DelimitedFile(path, header) if "\t" in first or has_header else table
 
 
 class JsonFile(TextFile):
@@ -295,18 +305,22 @@ class JsonFile(TextFile):
         found = (row for row, problem in self.rows() if not problem)
         self.columns = list(dict.fromkeys(chain.from_iterable(found)))
 
-    def rows(self) -> Iterator[Row]:
+    @cached_property
+    def listed(self) -> list[Any]:
         with self.open() as file:
-            if self.is_list:
-                try:
-                    found = json.load(file)
-                except (ValueError, RecursionError) as error:
-                    raise ValueError(f"{self.path} is no JSON: {error}") from None
-                for row in found:
-                    row = {"title": row} if isinstance(row, str) else row
-                    is_object = isinstance(row, dict)
-                    yield (row, "") if is_object else ({BAD_LINE: row}, "no JSON object")
-                return
+            try:
+                return json.load(file)
+            except (ValueError, RecursionError) as error:
+                raise ValueError(f"{self.path} is no JSON: {error}") from None
+
+    def rows(self) -> Iterator[Row]:
+        if self.is_list:
+            for row in self.listed:
+                row = {"title": row} if isinstance(row, str) else row
+                is_object = isinstance(row, dict)
+                yield (row, "") if is_object else ({BAD_LINE: row}, "no JSON object")
+            return
+        with self.open() as file:
             for line in filter(str.strip, file):
                 try:
                     row = json.loads(line)
@@ -323,7 +337,7 @@ class JsonFile(TextFile):
     def write(self, path: Path, part: list[Row], added: dict[str, list], first: bool) -> None:
         with open(path, "wb") as file:
             for (row, _), *values in zip(part, *added.values(), strict=True):
-                row |= zip(added, values, strict=True)
+                row = row | dict(zip(added, values, strict=True))  # rows of a list are kept
                 try:
                     line = json.dumps(row, ensure_ascii=False).encode(errors="surrogateescape")
                 except UnicodeEncodeError:  # half a pair of surrogates, which only JSON can name
@@ -546,10 +560,12 @@ class Jobs(NamedTuple):
 
     def texts(self, part: Any) -> tuple[list[Any], ...]:
         """Titles, descriptions and industries of a part of the file; None where there is none."""
-        nothing = [None] * len(self.table.problems(part))
-        return tuple(
-            nothing if name is None else self.table.column(part, name) for name in self[1:]
-        )
+        titles = self.table.column(part, self.title)
+        others = [
+            [None] * len(titles) if name is None else self.table.column(part, name)
+            for name in (self.description, self.industry)
+        ]
+        return titles, *others
 
     def about(self) -> str:
         """What is read of the file, in one line for people."""

@@ -1,6 +1,7 @@
 """When two texts are the same, and how a title and a description become one, or a label text."""
 
 import re
+from collections.abc import Container
 from typing import Any
 
 # What stands in tables where there is no description, in small letters
@@ -57,8 +58,11 @@ def job_texts(title: str | None, description: str | None = "") -> tuple[str, str
     return f"{title}. {description}" if description else title, title
 
 
-def row_texts(title: Any, description: Any, industry: Any = None) -> tuple[str, str]:
+def row_texts(title: Any, description: Any, industry: Any, own: Container[str]) -> tuple[str, str]:
     """As job_texts, of the cells of a table. An industry is read before the title.
+
+    Args:
+        own: normalised titles of the user's own, which need no industry.
 
     Raises:
         TypeError, ValueError: as from job_texts, or the title is a formula, or runs over lines.
@@ -68,7 +72,8 @@ def row_texts(title: Any, description: Any, industry: Any = None) -> tuple[str, 
         raise ValueError("the title is a formula without a value: open and save the file in Excel")
     if title.count("\n") + 1 >= TITLE_LINES:
         raise ValueError("the title has several lines: is a quotation mark not closed?")
-    if not is_missing(industry) and normalize(str(industry)) not in ("", *PLACEHOLDERS):
+    has_industry = not is_missing(industry) and normalize(str(industry)) not in ("", *PLACEHOLDERS)
+    if has_industry and normalize(title) not in own:
         title = f"{industry} {title}"
     return job_texts(title, description)
 

@@ -70,8 +70,8 @@ class OccupationEvaluator(BaseEvaluator):
         scores = embed(model, self.anchors) @ labels.T
         ranked = scores.topk(min(max(TOP_K), scores.shape[1])).indices.cpu().numpy()
         listed = [
-            [label in labels for label in row]
-            for row, labels in zip(ranked.tolist(), self.listed, strict=True)
+            [label in right for label in row]
+            for row, right in zip(ranked.tolist(), self.listed, strict=True)
         ]
         metrics = {}
         hits = {"own_code": ranked == self.own[:, None], "any_listed": np.array(listed)}

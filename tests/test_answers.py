@@ -442,3 +442,10 @@ def test_answers_that_are_withheld_are_no_confusions(shipped, tmp_path):
     (confusion,) = result["confusions"]
     assert (confusion["code"], confusion["title"]) == ("", "no occupation")
     assert result["coverage"][0]["covered"] == 0.5
+
+
+def test_own_title_beside_an_industry_is_evaluated_as_it_is_coded(trained_dir, data_dir, tmp_path):
+    own = JobClassifier(trained_dir, data_dir, own_titles={"Zz": "29-1141"})
+    (tmp_path / "labelled.csv").write_text("title,code,sector\nZz,29-1141,Building\n")
+    result = evaluate(own, tmp_path / "labelled.csv", industry_column="sector")
+    assert result["accuracy"][0]["share"] == 1
